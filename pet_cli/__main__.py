@@ -1,0 +1,3 @@
+from pet_cli.cli import run
+
+run()

@@ -1,0 +1,296 @@
+"""`pet train` under Hydra: composition, sweeps, and one task function that every launcher can call."""
+
+from __future__ import annotations
+
+import os
+import sys
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import hydra
+import yaml
+from hydra.core.config_store import ConfigStore
+from hydra.core.hydra_config import HydraConfig
+from hydra.errors import (
+    ConfigCompositionException,
+    HydraException,
+    MissingConfigException,
+    OverrideParseException,
+    SearchPathException,
+)
+from hydra.experimental.callback import Callback
+from hydra.types import RunMode
+from omegaconf import DictConfig, OmegaConf
+from omegaconf.errors import MissingMandatoryValue, OmegaConfBaseException
+
+from pet_cli import conf_files, results
+from pet_cli import config as settings
+from pet_cli.config import ENSEMBLES, TUNINGS, PetConfig
+from pet_cli.errors import UserError, choices, nearest, not_allowed
+from pet_cli.overrides import is_sweep, prepare
+
+ConfigStore.instance().store(name="schema", node=PetConfig)
+
+
+def folder_name(overrides: str) -> str:
+    """A run's folder within a sweep: its overrides, where a folder can bear their characters, shortened."""
+    import hashlib
+    import re
+
+    safe = re.sub(r"[^\w.=,+-]+", "_", overrides).strip("_.") or "run"
+    if safe == overrides and len(safe) <= 100:
+        return safe
+    return f"{safe[:90]}-{hashlib.sha256(overrides.encode()).hexdigest()[:8]}"
+
+
+OmegaConf.register_new_resolver("pet_folder", folder_name, replace=True)
+
+
+@dataclass
+class Sweep:
+    """Where a sweep of this process stands."""
+
+    folder: Path
+    total: int
+    done: int = 0
+    start: float = field(default_factory=time.monotonic)
+
+    def left(self) -> str:
+        if not self.done:
+            return ""
+        seconds = (time.monotonic() - self.start) / self.done * (self.total - self.done)
+        return f", about {duration(seconds)} left" if self.done < self.total else ""
+
+
+def duration(seconds: float) -> str:
+    return f"{seconds:.0f} s" if seconds < 90 else f"{seconds / 60:.0f} min"
+
+
+_sweep: Sweep | None = None
+_session: Any = None
+_outcome: Any = None
+
+
+def typed(cfg: DictConfig) -> PetConfig:
+    """A composed configuration as checked plain dataclasses. Raises `UserError`."""
+    try:
+        config = OmegaConf.to_object(cfg)
+    except MissingMandatoryValue as error:
+        raise UserError(f"{error.full_key or error.key}: a value is needed.") from None
+    assert isinstance(config, PetConfig)
+    config.tuning = _typed_group("tuning", config.tuning, TUNINGS)
+    config.ensemble = _typed_group("ensemble", config.ensemble, ENSEMBLES)
+    settings.check(config)
+    return config
+
+
+def _typed_group(group: str, values: Any, schemas: dict[str, type]) -> Any:
+    if not isinstance(values, dict) or values.get("name") not in schemas:
+        given = values.get("name") if isinstance(values, dict) else values
+        raise not_allowed(group, given, schemas)
+    try:
+        return OmegaConf.to_object(OmegaConf.merge(OmegaConf.structured(schemas[values["name"]]), values))
+    except OmegaConfBaseException as error:
+        raise UserError(f"{group}.{error.full_key or error.key}: {_first_line(error)}") from None
+
+
+class CheckSweep(Callback):
+    """Checks every combination of a sweep before its first run."""
+
+    def on_multirun_start(self, config: DictConfig, **kwargs: Any) -> None:
+        global _sweep
+        from hydra._internal.core_plugins.basic_sweeper import BasicSweeper
+        from hydra.core.override_parser.overrides_parser import OverridesParser
+
+        folder = Path(config.hydra.sweep.dir)
+        overrides = OverridesParser.create().parse_overrides(list(config.hydra.overrides.task))
+        combinations = BasicSweeper.split_arguments(overrides, None)[0]
+        resume = False
+        for combination in combinations:
+            resume = typed(hydra.compose("train", overrides=combination)).resume
+        if not resume and folder.is_dir() and any(folder.iterdir()):
+            raise UserError(
+                f"hydra.sweep.dir={folder}: the folder is not empty. Give another, or resume=true to go on with it."
+            )
+        _sweep = Sweep(folder, len(combinations))
+        # Callbacks run only in the process of the sweep; a message here must not reach stdout's table.
+        print(f"Sweep of {len(combinations)} runs in {folder}", file=sys.stderr)
+
+
+def job(cfg: DictConfig) -> dict[str, Any]:
+    """The task function: one run, in this process or a launcher's worker. Its folder tells how it ended."""
+    global _session, _outcome
+    config = typed(cfg)
+    hydra_config = HydraConfig.get()
+    out = Path(hydra_config.runtime.output_dir)
+    sweeping = hydra_config.mode == RunMode.MULTIRUN
+    overrides = list(hydra_config.overrides.task)
+    state = _state(out)
+    if config.resume and state.get("status") == "done" and state.get("fingerprint") == results.fingerprint(config):
+        return _finish(out, sweeping, "done already")
+    if not config.resume and any(out.iterdir()):
+        raise UserError(f"hydra.run.dir={out}: the folder is not empty. Give another, or resume=true.")
+    results.write_state(out, "running", config, overrides, None)
+
+    from pet_cli.run import execute  # torch is loaded here, once the configuration is known to be good
+    from pet_cli.session import Session
+
+    if _session is None:
+        _session = Session(reuse=sweeping)
+    start = time.monotonic()
+    try:
+        _outcome = execute(config, out, _session, _progress(overrides))
+    except KeyboardInterrupt:
+        results.write_state(out, "interrupted", config, overrides, None)
+        raise
+    except Exception as error:
+        if not sweeping:
+            (out / "state.json").unlink(missing_ok=True)
+            raise
+        results.write_config(out, config)
+        message = str(error) if isinstance(error, UserError) else f"{type(error).__name__}: {_first_line(error)}"
+        results.write_state(out, "failed", config, overrides, message)
+        return _finish(out, sweeping, f"FAILED: {message}")
+    results.write_state(out, "done", config, overrides, None)
+    if not sweeping:
+        results.point_latest(out)
+    accuracy = _outcome.metrics["accuracy"]
+    return _finish(out, sweeping, f"accuracy {accuracy:.3f} ({duration(time.monotonic() - start)})")
+
+
+def _finish(out: Path, sweeping: bool, message: str) -> dict[str, Any]:
+    if sweeping:
+        place = ""
+        if _sweep is not None:
+            _sweep.done += 1
+            place = f"run {_sweep.done} of {_sweep.total}: "
+        print(f"{place}{out.name}: {message}{_sweep.left() if _sweep else ''}", file=sys.stderr, flush=True)
+    return {"folder": str(out), "message": message}
+
+
+def _progress(overrides: Sequence[str]) -> Any:
+    from pet_cli.progress import Progress
+
+    return Progress(f"run {_sweep.done + 1} of {_sweep.total}{_sweep.left()} ·" if _sweep else "")
+
+
+def _state(out: Path) -> dict[str, Any]:
+    if not (out / "state.json").is_file():
+        return {}
+    state = results.read_json(out / "state.json")
+    return state if isinstance(state, dict) else {}
+
+
+def train(argv: Sequence[str]) -> int:
+    """Runs `pet train ARGV`; the exit status."""
+    arguments = prepare(argv)
+    sweeping = is_sweep(arguments)
+    os.environ["HYDRA_FULL_ERROR"] = "1"  # errors reach us instead of being printed
+    before = sys.argv
+    sys.argv = ["pet train", *arguments]
+    try:
+        hydra.main(version_base="1.3", config_path=str(conf_files.conf_dir()), config_name="train")(job)()
+    except Exception as error:
+        raise (translate(error) or error) from None
+    finally:
+        sys.argv = before
+        if _sweep is not None and sweeping:
+            rows, summary = results.write_sweep(_sweep.folder)
+            results.point_latest(_sweep.folder.absolute())
+    if sweeping and _sweep is not None:
+        from pet_cli.tables import show_sweep
+
+        show_sweep(rows, summary, _sweep.folder)
+        return 1 if any(line["status"] != "done" for line in rows) else 0
+    if _outcome is not None:
+        from pet_cli.tables import show_run
+
+        show_run(_outcome.metrics, _outcome.warnings)
+    return 0
+
+
+def compose(overrides: Sequence[str], config_dir: str | None = None) -> PetConfig:
+    """The checked configuration of `overrides`, without running anything."""
+    flags = [argument for argument in overrides if argument.startswith("-")]
+    if flags:
+        raise UserError(f"{flags[0]}: unknown flag.")
+    search = [f"hydra.searchpath=[file://{Path(config_dir).absolute()}]"] if config_dir else []
+    try:
+        with hydra.initialize_config_dir(version_base="1.3", config_dir=str(conf_files.conf_dir())):
+            return typed(hydra.compose("train", overrides=[*search, *prepare(overrides)]))
+    except Exception as error:
+        raise (translate(error) or error) from None
+
+
+def translate(error: Exception) -> UserError | None:
+    """A user's mistake in Hydra's words, in ours; None for an error that is not the user's."""
+    if isinstance(error, UserError):
+        return error
+    if isinstance(error, MissingConfigException):
+        missing = str(error.missing_cfg_file or "")
+        group, _, name = missing.rpartition("/")
+        options = [option for option in (error.options or []) if option != "schema"]
+        if group and options:
+            return not_allowed(group, name, options)
+        return UserError(f"No config '{missing}'.{nearest(missing, options)}")
+    if isinstance(error, OverrideParseException):
+        return UserError(f"Cannot read '{error.override}'. A value with spaces, commas or braces needs quotes.")
+    if isinstance(error, SearchPathException):
+        return UserError(f"--config-dir: {_first_line(error)}")
+    if isinstance(error, yaml.YAMLError):
+        return UserError(f"A config file is not valid YAML: {' '.join(str(error).split())}")
+    cause = error.__cause__ if isinstance(error, ConfigCompositionException) else error
+    if isinstance(cause, OmegaConfBaseException):
+        return _bad_key_or_value(cause)
+    if isinstance(error, (HydraException, ConfigCompositionException)):
+        text = _first_line(error)
+        if "Ambiguous value" in text:
+            key = text.partition("'")[2].partition("'")[0] or text
+            return UserError(f"{key}: several values are a sweep; add -m (or write [a,b] for a list).")
+        if "You must specify" in text or "Could not override" in text:
+            return UserError(" ".join(str(error).split()))
+        return UserError(" ".join(str(error).split())[:300])
+    if isinstance(error, ValueError) and "hydra" in str(error.__traceback__ and _last_module(error)):
+        return UserError(_first_line(error))
+    return None
+
+
+def _bad_key_or_value(error: OmegaConfBaseException) -> UserError:
+    key = str(error.full_key or f"{error.key!s}")
+    text = _first_line(error)
+    if "is not in struct" in text or "not in '" in text or "Key '" in text:
+        known = _keys(OmegaConf.structured(PetConfig))
+        for group in ("tuning", "ensemble"):
+            for name in conf_files.options(group):
+                known += [f"{group}.{own}" for own in conf_files.read(group, name)]
+        parent = key.rpartition(".")[0]
+        here = [k for k in known if k.rpartition(".")[0] == parent] or known
+        return UserError(f"Unknown key '{key}'; there are {choices(sorted(set(here)), 20)}.{nearest(key, known)}")
+    return UserError(f"{key}: {text}")
+
+
+def _keys(node: DictConfig, prefix: str = "") -> list[str]:
+    found = []
+    for key in node:
+        child = node._get_node(key)
+        found.append(f"{prefix}{key}")
+        if isinstance(child, DictConfig) and not child._is_none():
+            found += _keys(child, f"{prefix}{key}.")
+    return found
+
+
+def _first_line(error: BaseException) -> str:
+    lines = str(error).strip().splitlines()
+    return lines[0] if lines else type(error).__name__
+
+
+def _last_module(error: BaseException) -> str:
+    trace = error.__traceback__
+    name = ""
+    while trace is not None:
+        name = trace.tb_frame.f_globals.get("__name__", "")
+        trace = trace.tb_next
+    return name

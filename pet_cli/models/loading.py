@@ -1,0 +1,162 @@
+"""Loading a model and its tokenizer: from the hub, from a folder, from the package, or built at random.
+
+safetensors only; code from the hub never runs unless `trust_remote_code` says so.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from pet_cli import hub
+from pet_cli.errors import UserError
+from pet_cli.models.masked import MaskedLM
+
+EMBEDDED = Path(__file__).parent.parent / "embedded" / "model"
+
+
+def pick_device(device: str) -> torch.device:
+    """`auto` takes CUDA, then MPS, then the CPU. Raises `UserError` for a device that is not there."""
+    if device == "auto":
+        if torch.cuda.is_available():
+            return torch.device("cuda")
+        return torch.device("mps" if torch.backends.mps.is_available() else "cpu")
+    kind, _, index = device.partition(":")
+    if kind == "cuda" and not torch.cuda.is_available():
+        raise UserError(f"device={device}: no CUDA device is available here. Use device=cpu or device=auto.")
+    if kind == "cuda" and index and int(index) >= torch.cuda.device_count():
+        raise UserError(f"device={device}: there are {torch.cuda.device_count()} CUDA devices here.")
+    if kind == "mps" and not torch.backends.mps.is_available():
+        raise UserError(f"device={device}: MPS is not available here. Use device=cpu or device=auto.")
+    return torch.device(device)
+
+
+def use_bf16(precision: str, device: torch.device) -> bool:
+    """`auto` computes in bf16 on a CUDA device that has it, in float32 elsewhere; the weights stay float32."""
+    if precision == "auto":
+        return device.type == "cuda" and torch.cuda.is_bf16_supported()
+    return precision == "bf16"
+
+
+def load(
+    name: str,
+    *,
+    revision: str | None = None,
+    trust_remote_code: bool = False,
+    device: str = "auto",
+    precision: str = "auto",
+) -> MaskedLM:
+    """Loads a language model by hub id, local folder, `embedded` or `random`.
+
+    Raises:
+        UserError: not found, hub out of reach, no safetensors, or no trained LM head.
+    """
+    target = pick_device(device)
+    bf16 = use_bf16(precision, target)
+    _quiet()
+    if name == "random":
+        return _random(target, bf16)
+    folder = EMBEDDED if name == "embedded" else Path(name).expanduser()
+    source = str(folder) if folder.is_dir() else name
+    if not folder.is_dir() and (name.startswith((".", "/", "~")) or name.count("/") > 1):
+        raise UserError(f"model.name={name}: no such folder.")
+    if not folder.is_dir():
+        hub.prepare()
+    options: dict[str, Any] = {"revision": revision, "trust_remote_code": trust_remote_code}
+    config = _config(name, source, options)
+    model = _model(name, source, config, options)
+    tokenizer = _tokenizer(name, source, options)
+    return MaskedLM(name, model, tokenizer, target, bf16)
+
+
+def _config(name: str, source: str, options: dict[str, Any]) -> Any:
+    from transformers import AutoConfig
+
+    try:
+        return AutoConfig.from_pretrained(source, **options)
+    except (OSError, ValueError) as error:
+        raise _unreachable(name, source, error) from None
+
+
+def _model(name: str, source: str, config: Any, options: dict[str, Any]) -> Any:
+    from transformers import AutoModelForMaskedLM
+    from transformers.models.auto.modeling_auto import MODEL_FOR_MASKED_LM_MAPPING
+
+    if type(config) not in MODEL_FOR_MASKED_LM_MAPPING and not options["trust_remote_code"]:
+        raise UserError(
+            f"model.name={name}: model type '{config.model_type}' has no masked-LM head in transformers; "
+            "choose a masked LM such as roberta-base."
+        )
+    try:
+        model, report = AutoModelForMaskedLM.from_pretrained(
+            source, config=config, dtype=torch.float32, use_safetensors=True, output_loading_info=True, **options
+        )
+    except (OSError, ValueError) as error:
+        raise _unreachable(name, source, error) from None
+    body = f"{model.base_model_prefix}."
+    missing = sorted(key for key in report["missing_keys"] if not key.startswith(body))
+    mismatched = sorted(str(key[0]) for key in report["mismatched_keys"])
+    if missing or mismatched:
+        keys = missing or mismatched
+        raise UserError(
+            f"model.name={name}: the checkpoint has no trained masked-LM head ({len(keys)} weights missing, such as "
+            f"{keys[0]}). A sentence encoder or a discriminator cannot fill a mask; choose a masked LM."
+        )
+    return model
+
+
+def _tokenizer(name: str, source: str, options: dict[str, Any]) -> Any:
+    from transformers import AutoTokenizer
+
+    try:
+        tokenizer = AutoTokenizer.from_pretrained(source, use_fast=True, **options)
+    except (OSError, ValueError, ImportError) as error:
+        raise _unreachable(name, source, error) from None
+    if not tokenizer.is_fast:
+        raise UserError(f"model.name={name}: its tokenizer has no fast version, which the offsets of a text need.")
+    return tokenizer
+
+
+def _unreachable(name: str, source: str, error: Exception) -> UserError:
+    first = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+    if Path(source).is_dir():
+        return UserError(f"model.name={name}: the folder cannot be loaded: {first}")
+    if "safetensors" in first:
+        return UserError(f"model.name={name}: no safetensors file; pickled weights are not loaded. {first}")
+    if "is not a valid model identifier" in first or "is not a local folder" in first:
+        return UserError(f"model.name={name}: neither a local folder nor a public model of the hub.")
+    return UserError(
+        f"model.name={name}: the hub cannot be reached and the model is not in its cache. "
+        "Give a local folder (model.name=PATH), or use model=embedded, which needs no network."
+    )
+
+
+def _random(device: torch.device, bf16: bool) -> MaskedLM:
+    """A tiny BERT with random weights, the same every time, and the embedded model's tokenizer."""
+    from transformers import BertConfig, BertForMaskedLM
+
+    tokenizer = _tokenizer("embedded", str(EMBEDDED), {})
+    config = BertConfig(
+        vocab_size=len(tokenizer),
+        hidden_size=32,
+        num_hidden_layers=2,
+        num_attention_heads=2,
+        intermediate_size=64,
+        max_position_embeddings=512,
+        hidden_dropout_prob=0.0,
+        attention_probs_dropout_prob=0.0,
+    )
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        model = BertForMaskedLM(config)
+    return MaskedLM("random", model, tokenizer, device, bf16)
+
+
+def _quiet() -> None:
+    """Leaves progress and warnings to us."""
+    from transformers.utils import logging
+
+    logging.set_verbosity_error()
+    logging.disable_progress_bar()

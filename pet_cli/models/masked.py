@@ -1,0 +1,165 @@
+"""Masked language models: states at the mask, and the scores of words there (BERT, RoBERTa, and their kin).
+
+Only the mask's position goes through the prediction head, and only the label words' columns through the vocabulary
+projection. The prediction head is found by its structure, so a new model type with a known shape works as it is.
+"""
+
+from __future__ import annotations
+
+import inspect
+import shutil
+from pathlib import Path
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from pet_cli.errors import UserError
+from pet_cli.prompts import Batch, Prompt, collate
+
+
+class MaskedLM:
+    """A pretrained masked LM as prompt-based classification sees it.
+
+    Attributes:
+        model: the model of transformers, with its MLM head.
+        tokenizer: its fast tokenizer.
+        transform: the head before the vocabulary projection, `[..., hidden] -> [..., embedding]`.
+        width: the encoder's hidden size.
+    """
+
+    family = "masked"
+    pad_left = False
+
+    def __init__(self, name: str, model: Any, tokenizer: Any, device: torch.device, bf16: bool = False) -> None:
+        if tokenizer.mask_token is None:
+            raise UserError(f"model.name={name}: its tokenizer has no mask token; a masked LM is needed.")
+        self.name = name
+        self.model = model.to(device).eval()
+        self.tokenizer = tokenizer
+        self.device = device
+        self.bf16 = bf16
+        self.transform = _transform(model, name)
+        self.width: int = model.config.hidden_size
+        self._takes_types = "token_type_ids" in inspect.signature(model.base_model.forward).parameters
+        self._pristine: dict[str, Tensor] | None = None
+
+    @property
+    def mask_token(self) -> str:
+        return str(self.tokenizer.mask_token)
+
+    @property
+    def decoder(self) -> tuple[Tensor, Tensor | None]:
+        """Weight `[vocabulary, embedding]` and bias `[vocabulary]` of the vocabulary projection."""
+        head = getattr(getattr(self.model, "lm_predictions", None), "lm_head", None)
+        if head is not None:  # DeBERTa's own head projects by the input embeddings and keeps its bias apart
+            return self.model.get_input_embeddings().weight, head.bias
+        output = self.model.get_output_embeddings()
+        return output.weight, output.bias
+
+    @property
+    def positions(self) -> int:
+        """The most tokens the model takes."""
+        config = self.model.config
+        limit = int(getattr(config, "max_position_embeddings", 0) or 10**9)
+        embeddings = getattr(self.model.base_model, "embeddings", None)
+        padding: int | None = getattr(embeddings, "padding_idx", None)
+        if padding is not None:
+            limit -= padding + 1  # RoBERTa and MPNet number positions from behind their padding index
+        return min(limit, int(self.tokenizer.model_max_length))
+
+    def collate(self, prompts: list[Prompt]) -> Batch:
+        return collate(prompts, self.tokenizer.pad_token_id, self.device)
+
+    def encode(self, batch: Batch, embeds: Tensor | None = None) -> Tensor:
+        """Runs the encoder: `[batch, length, hidden]`. `embeds` replace the looked-up embeddings, for soft prompts."""
+        inputs: dict[str, Any] = {"attention_mask": batch.attention_mask}
+        if embeds is None:
+            inputs["input_ids"] = batch.input_ids
+        else:
+            inputs["inputs_embeds"] = embeds
+        if self._takes_types:
+            inputs["token_type_ids"] = batch.token_type_ids
+        with torch.autocast(self.device.type, torch.bfloat16, enabled=self.bf16):
+            return self.model.base_model(**inputs)[0]
+
+    def states(self, batch: Batch, embeds: Tensor | None = None) -> Tensor:
+        """The encoder's states at the masks, `[batch, masks, hidden]`, float32."""
+        hidden = self.encode(batch, embeds)
+        rows = torch.arange(len(batch), device=hidden.device).unsqueeze(1)
+        return hidden[rows, batch.masks].float()
+
+    def first(self, batch: Batch) -> Tensor:
+        """The encoder's state of the first token ([CLS]), `[batch, hidden]`, float32."""
+        return self.encode(batch)[:, 0].float()
+
+    def word_scores(self, states: Tensor, words: Tensor | None) -> Tensor:
+        """Logits of words at masks: `[batch, masks, hidden] -> [batch, masks, words]`; None is the vocabulary."""
+        weight, bias = self.decoder
+        if words is not None:
+            weight, bias = weight[words], None if bias is None else bias[words]
+        return F.linear(self.transform(states), weight, bias)
+
+    def save(self, folder: Path) -> None:
+        """Writes model and tokenizer so that plain `from_pretrained` reads them; whole or not at all."""
+        temporary = folder.with_name(f".{folder.name}.part")
+        try:
+            self.model.save_pretrained(temporary, safe_serialization=True)
+            self.tokenizer.save_pretrained(temporary)
+            temporary.replace(folder)
+        except OSError as error:
+            raise UserError(f"Cannot write {folder}: {error.strerror}.") from None
+        finally:
+            shutil.rmtree(temporary, ignore_errors=True)
+
+    def keep_pristine(self) -> None:
+        """Remembers the weights as loaded, so that `restore` can undo a training of the whole model."""
+        if self._pristine is None:
+            self._pristine = {name: tensor.detach().clone() for name, tensor in self.model.state_dict().items()}
+
+    def restore(self) -> None:
+        """The weights as loaded; a no-op where nothing was trained."""
+        self.model.eval()
+        self.model.requires_grad_(True)
+        if self._pristine is not None:
+            self.model.load_state_dict(self._pristine)
+
+
+def _transform(model: Any, name: str) -> nn.Module:
+    """The prediction head up to the vocabulary projection, by its structure."""
+    predictions = getattr(getattr(model, "cls", None), "predictions", None)
+    if hasattr(predictions, "transform"):  # BERT, legacy DeBERTa
+        return predictions.transform  # type: ignore[union-attr, no-any-return]
+    if hasattr(model, "lm_predictions"):  # DeBERTa
+        head = model.lm_predictions.lm_head
+        return nn.Sequential(head.dense, _activation(head.transform_act_fn), head.LayerNorm)
+    head = getattr(model, "lm_head", None)
+    if hasattr(head, "dense") and hasattr(head, "layer_norm"):  # RoBERTa, XLM-R, MPNet
+        return nn.Sequential(head.dense, nn.GELU(), head.layer_norm)  # type: ignore[union-attr]
+    predictions = getattr(model, "predictions", None)
+    if hasattr(predictions, "dense") and hasattr(predictions, "LayerNorm"):  # ALBERT
+        return nn.Sequential(predictions.dense, _activation(predictions.activation), predictions.LayerNorm)  # type: ignore[union-attr]
+    if hasattr(model, "generator_predictions"):  # ELECTRA's generator
+        return model.generator_predictions  # type: ignore[no-any-return]
+    if hasattr(model, "vocab_transform"):  # DistilBERT
+        return nn.Sequential(model.vocab_transform, _activation(model.activation), model.vocab_layer_norm)
+    if hasattr(model, "head") and hasattr(model, "decoder"):  # ModernBERT
+        return model.head  # type: ignore[no-any-return]
+    raise UserError(
+        f"model.name={name}: the MLM head of {type(model).__name__} is of a shape unknown here; known are those of "
+        "BERT, RoBERTa, XLM-R, MPNet, ALBERT, DeBERTa, ELECTRA, DistilBERT and ModernBERT."
+    )
+
+
+class _Function(nn.Module):
+    def __init__(self, function: Any) -> None:
+        super().__init__()
+        self.function = function
+
+    def forward(self, inputs: Tensor) -> Tensor:
+        return self.function(inputs)  # type: ignore[no-any-return]
+
+
+def _activation(function: Any) -> nn.Module:
+    return function if isinstance(function, nn.Module) else _Function(function)

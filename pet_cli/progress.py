@@ -1,0 +1,32 @@
+"""Progress bars on the terminal; silent where there is none."""
+
+from __future__ import annotations
+
+import contextlib
+import sys
+from collections.abc import Callable, Iterator
+
+Advance = Callable[[int], None]
+
+
+class Progress:
+    """Shows the stages of a run on stderr. `prefix` names the run, such as "run 3 of 9"."""
+
+    def __init__(self, prefix: str = "", enabled: bool | None = None) -> None:
+        self.prefix = prefix
+        self.enabled = sys.stderr.isatty() if enabled is None else enabled
+
+    @contextlib.contextmanager
+    def stage(self, name: str, total: int) -> Iterator[Advance]:
+        """A bar of `total` steps; yields the function that advances it."""
+        if not self.enabled:
+            yield lambda n: None
+            return
+        from rich.console import Console
+        from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemainingColumn
+        from rich.progress import Progress as Bars
+
+        columns = (TextColumn("{task.description}"), BarColumn(24), MofNCompleteColumn(), TimeRemainingColumn())
+        with Bars(*columns, console=Console(stderr=True), transient=True) as bars:
+            task = bars.add_task(f"{self.prefix} {name}".strip(), total=total)
+            yield lambda n: bars.advance(task, n)

@@ -1,0 +1,261 @@
+"""From examples to prompts: token ids, the mask's position, soft positions, and what was shortened.
+
+Works on text and token ids, knows nothing of a model. Where nothing is cut, the ids are the tokenizer's own for
+the full string, so spacing and special tokens are whatever the model was pretrained with.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from pet_cli.errors import UserError
+from pet_cli.template import Border, Field, Mask, Soft, Template, Text
+
+
+@dataclass(frozen=True, slots=True)
+class Prompt:
+    """One example as the model reads it.
+
+    Attributes:
+        ids: token ids, special tokens included.
+        types: segment ids, as many (all 0 where the template has no border).
+        masks: positions of the masks, in the template's order (empty for a classifier's input).
+        soft: (position, slot) of every trainable token.
+        cut: how many tokens were left out to meet the maximum length.
+    """
+
+    ids: list[int]
+    types: list[int]
+    masks: tuple[int, ...]
+    soft: tuple[tuple[int, int], ...] = ()
+    cut: int = 0
+
+
+@dataclass
+class Batch:
+    """Prompts padded to the longest of them, on one device.
+
+    Attributes:
+        input_ids, attention_mask, token_type_ids: `[batch, length]`.
+        masks: positions of the masks, `[batch, masks]`.
+        soft: slot of every trainable token, -1 elsewhere, `[batch, length]`; None where no prompt has any.
+    """
+
+    input_ids: Tensor
+    attention_mask: Tensor
+    token_type_ids: Tensor
+    masks: Tensor
+    soft: Tensor | None = None
+
+    def __len__(self) -> int:
+        return len(self.input_ids)
+
+    def to(self, device: torch.device | str) -> Batch:
+        soft = None if self.soft is None else self.soft.to(device)
+        own = (self.input_ids, self.attention_mask, self.token_type_ids, self.masks)
+        return Batch(*(tensor.to(device) for tensor in own), soft)
+
+
+@dataclass
+class _Rendered:
+    segments: list[str] = field(default_factory=lambda: [""])
+    fields: list[tuple[int, int, int]] = field(default_factory=list)  # (segment, start, end), shortenable
+    softs: list[tuple[int, int, int, int]] = field(default_factory=list)  # (segment, start, end, first slot)
+
+    def add(self, text: str) -> tuple[int, int, int]:
+        start = len(self.segments[-1])
+        self.segments[-1] += text
+        return len(self.segments) - 1, start, len(self.segments[-1])
+
+
+class PromptEncoder:
+    """Encodes examples by one template for one tokenizer.
+
+    Args:
+        tokenizer: a fast tokenizer of transformers.
+        template: the parsed template.
+        max_length: the most tokens a prompt may have, special tokens included.
+        mask_token: the text of the mask, by default the tokenizer's own; it also stands in for pseudo tokens,
+            whose embeddings are replaced.
+    """
+
+    def __init__(self, tokenizer: Any, template: Template, max_length: int, mask_token: str | None = None) -> None:
+        self.tokenizer = tokenizer
+        self.template = template
+        self.max_length = max_length
+        self.mask_token: str = mask_token or tokenizer.mask_token or tokenizer.eos_token
+        self.mask_id: int = tokenizer.convert_tokens_to_ids(self.mask_token)
+        specials = sorted({t for t in tokenizer.all_special_tokens if len(t) > 1}, key=len, reverse=True)
+        self._special = re.compile("|".join(map(re.escape, specials))) if specials else None
+        self.slots, self.slot_texts = self._number_slots()
+
+    def _number_slots(self) -> tuple[int, dict[int, int]]:
+        """Numbers the trainable vectors along the template; places of one name share theirs."""
+        total = 0
+        self._first: list[int] = []
+        named: dict[str, int] = {}
+        texts: dict[int, int] = {}  # slot -> token id it starts as
+        for soft in self.template.soft:
+            if soft.name is not None and soft.name in named:
+                self._first.append(named[soft.name])
+                continue
+            self._first.append(total)
+            if soft.name is not None:
+                named[soft.name] = total
+            if soft.text is None:
+                total += soft.count
+            else:
+                ids = word_ids(self.tokenizer, soft.text)
+                texts.update(dict(enumerate(ids, start=total)))
+                total += len(ids)
+        return total, texts
+
+    def encode(self, rows: Sequence[Mapping[str, str]]) -> list[Prompt]:
+        """Encodes the rows (field name to text).
+
+        Raises:
+            UserError: the template's literal text alone is longer than `max_length`.
+        """
+        rendered = [self._render(row) for row in rows]
+        if not rendered:
+            return []
+        pair = len(rendered[0].segments) > 1
+        encoded = self.tokenizer(
+            [r.segments[0] for r in rendered],
+            [r.segments[1] for r in rendered] if pair else None,
+            return_token_type_ids=True,
+            return_attention_mask=False,
+            verbose=False,
+        )
+        soft = bool(self.template.soft)
+        prompts = []
+        for index, ids in enumerate(encoded["input_ids"]):
+            types = encoded["token_type_ids"][index]
+            if len(ids) > self.max_length or soft:
+                prompts.append(self._careful(rendered[index], pair))
+            else:
+                masks = tuple(i for i, token in enumerate(ids) if token == self.mask_id)
+                prompts.append(Prompt(ids, types, masks))
+        return prompts
+
+    def _render(self, row: Mapping[str, str]) -> _Rendered:
+        out = _Rendered()
+        softs = iter(self._first)
+        for part in self.template.parts:
+            if isinstance(part, Text):
+                out.add(part.text)
+            elif isinstance(part, Mask):
+                out.add(self.mask_token)
+            elif isinstance(part, Border):
+                out.segments.append("")
+            elif isinstance(part, Soft):
+                first = next(softs)
+                out.softs.append((*out.add(part.text or self.mask_token * part.count), first))
+            elif isinstance(part, Field):
+                text = part.value(row)
+                if self._special is not None:
+                    # A text that holds "[MASK]" must not smuggle a mask into the prompt.
+                    text = self._special.sub(lambda m: m.group()[0] + " " + m.group()[1:], text)
+                span = out.add(text)
+                if not part.keep:
+                    out.fields.append(span)
+        return out
+
+    def _careful(self, rendered: _Rendered, pair: bool) -> Prompt:
+        """One prompt by its offsets: finds soft tokens, and shortens the longest field first."""
+        encoded = self.tokenizer(
+            rendered.segments[0],
+            rendered.segments[1] if pair else None,
+            return_token_type_ids=True,
+            return_offsets_mapping=True,
+            verbose=False,
+        )
+        ids, types = encoded["input_ids"], encoded["token_type_ids"]
+        segment_of = encoded.sequence_ids(0)
+        spans = [
+            (segment, start, end) if segment is not None else None
+            for segment, (start, end) in zip(segment_of, encoded["offset_mapping"], strict=True)
+        ]
+
+        def inside(token: int, span: tuple[int, int, int]) -> bool:
+            own = spans[token]
+            return own is not None and own[0] == span[0] and span[1] <= own[1] < own[2] <= span[2]
+
+        slots: dict[int, int] = {}
+        for *span, first in rendered.softs:
+            within = [t for t in range(len(ids)) if _overlaps(spans[t], span)]
+            slots.update({token: first + i for i, token in enumerate(within)})
+        dropped: set[int] = set()
+        excess = len(ids) - self.max_length
+        if excess > 0:
+            owned = [[t for t in range(len(ids)) if inside(t, span)] for span in rendered.fields]
+            if sum(map(len, owned)) < excess:
+                raise UserError(
+                    f"trainer.max_length={self.max_length}: the text of template '{self.template.source}' that is "
+                    f"never shortened takes {len(ids) - sum(map(len, owned))} tokens. Give a larger one or a "
+                    "shorter template."
+                )
+            for _ in range(excess):
+                dropped.add(max(owned, key=len).pop())
+        kept = [t for t in range(len(ids)) if t not in dropped]
+        return Prompt(
+            ids=[ids[t] for t in kept],
+            types=[types[t] for t in kept],
+            masks=tuple(i for i, t in enumerate(kept) if ids[t] == self.mask_id and t not in slots),
+            soft=tuple((i, slots[t]) for i, t in enumerate(kept) if t in slots),
+            cut=len(dropped),
+        )
+
+
+def _overlaps(own: tuple[int, int, int] | None, span: Sequence[int]) -> bool:
+    return own is not None and own[0] == span[0] and own[1] < span[2] and own[2] > span[1]
+
+
+def word_ids(tokenizer: Any, word: str, space: bool = True) -> list[int]:
+    """The token ids of a word as it stands inside a text: behind a space, or glued to the character before.
+
+    Encoding it behind a short context and taking the context away again gives what each family's tokenizer does
+    there (RoBERTa's leading space, SentencePiece's mark, WordPiece's nothing) without a case for each.
+    """
+    context = "a" if space else "("
+    before = tokenizer(context, add_special_tokens=False)["input_ids"]
+    ids = tokenizer(context + (" " if space else "") + word, add_special_tokens=False)["input_ids"]
+    if ids[: len(before)] == before and len(ids) > len(before):
+        return list(ids[len(before) :])
+    return list(tokenizer(word, add_special_tokens=False)["input_ids"])
+
+
+def collate(prompts: Sequence[Prompt], pad_id: int, device: torch.device | str = "cpu", left: bool = False) -> Batch:
+    """Pads prompts to the longest of them; `left` pads in front, as decoder-only models want it."""
+    longest = max(len(prompt.ids) for prompt in prompts)
+    input_ids = torch.full((len(prompts), longest), pad_id)
+    types = torch.zeros_like(input_ids)
+    attention = torch.zeros_like(input_ids)
+    masks = torch.zeros((len(prompts), max(len(prompt.masks) for prompt in prompts)), dtype=torch.long)
+    soft = torch.full_like(input_ids, -1) if any(prompt.soft for prompt in prompts) else None
+    for row, prompt in enumerate(prompts):
+        start = longest - len(prompt.ids) if left else 0
+        end = start + len(prompt.ids)
+        input_ids[row, start:end] = torch.tensor(prompt.ids)
+        types[row, start:end] = torch.tensor(prompt.types)
+        attention[row, start:end] = 1
+        masks[row] = torch.tensor(prompt.masks) + start
+        if soft is not None:
+            for position, slot in prompt.soft:
+                soft[row, start + position] = slot
+    batch = Batch(input_ids, attention, types, masks, soft)
+    if torch.device(device).type != "cpu":
+        batch = batch.to(device)
+    return batch
+
+
+def buckets(lengths: Sequence[int], size: int) -> list[list[int]]:
+    """Indices in batches of `size`, longest first, so that a batch pads little and memory peaks at once."""
+    order = sorted(range(len(lengths)), key=lambda i: (-lengths[i], i))
+    return [order[i : i + size] for i in range(0, len(order), size)]

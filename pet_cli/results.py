@@ -1,0 +1,275 @@
+"""The files of a run and of a sweep, and the tables made of them. Torch-free: reading results needs no model."""
+
+from __future__ import annotations
+
+import csv
+import hashlib
+import importlib.metadata
+import io
+import json
+import os
+import platform
+import statistics
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import yaml
+
+from pet_cli import __version__
+from pet_cli.config import PetConfig
+from pet_cli.errors import UserError
+from pet_cli.files import read_json, write_json, write_jsonl, write_text
+
+if TYPE_CHECKING:
+    from pet_cli.data import Split
+
+SEEDS = ("seed", "data.seed", "trainer.seed")
+METRICS = ("accuracy", "macro_f1", "calibration_error", "n_train", "n_test")
+GROUPS = ("task", "model", "tuning", "ensemble")
+
+
+def versions() -> dict[str, str]:
+    """The versions that a result depends on."""
+    names = ("torch", "transformers", "tokenizers", "datasets", "hydra-core", "numpy")
+    return {
+        "pet": __version__,
+        "python": platform.python_version(),
+        **{name: importlib.metadata.version(name) for name in names},
+    }
+
+
+# --- one run -------------------------------------------------------------------------------------------------------
+
+
+def plain(config: PetConfig) -> dict[str, Any]:
+    """The configuration as plain values, without what does not change a result."""
+    values = asdict(config)
+    for key in ("resume", "save_model"):
+        del values[key]
+    return values
+
+
+def fingerprint(config: PetConfig) -> str:
+    """Identifies what a run would compute: its settings and the version of the code."""
+    text = json.dumps([plain(config), __version__], sort_keys=True, default=str)
+    return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+
+def write_config(folder: Path, config: PetConfig) -> None:
+    write_text(folder / "config.yaml", yaml.safe_dump(plain(config), sort_keys=False, allow_unicode=True))
+
+
+def write_run(
+    folder: Path,
+    config: PetConfig,
+    metrics: Mapping[str, Any],
+    predictions: list[dict[str, Any]],
+    splits: Mapping[str, Split],
+) -> None:
+    """Writes what is equal byte for byte whenever the run is repeated."""
+    write_config(folder, config)
+    drawn = {name: [example.row for example in splits[name].examples] for name in ("train", "dev") if name in splits}
+    write_json(folder / "sample.json", drawn)
+    write_jsonl(folder / "predictions.jsonl", predictions)
+    write_json(folder / "metrics.json", metrics)
+
+
+def write_timing(folder: Path, timing: Mapping[str, Any]) -> None:
+    write_json(folder / "timing.json", timing)
+
+
+def write_state(folder: Path, status: str, config: PetConfig, overrides: Sequence[str], error: str | None) -> None:
+    """Notes where a run stands: running, done, failed or interrupted."""
+    state: dict[str, Any] = {"status": status, "fingerprint": fingerprint(config), "overrides": list(overrides)}
+    if status == "running":
+        state |= {"host": platform.node(), "process": os.getpid()}
+    if error is not None:
+        state["error"] = error
+    write_json(folder / "state.json", state)
+
+
+def point_latest(folder: Path) -> None:
+    """Points `outputs/latest` at the folder, where it lies in a folder named outputs."""
+    root = next((parent for parent in folder.parents if parent.name == "outputs"), None)
+    if root is None:
+        return
+    link = root / "latest"
+    if link.exists() and not link.is_symlink():
+        return
+    temporary = root / f".latest.{os.getpid()}"
+    try:
+        temporary.symlink_to(folder.relative_to(root))
+        temporary.replace(link)
+    except OSError:
+        temporary.unlink(missing_ok=True)  # a file system without links
+
+
+def read_config(folder: Path) -> dict[str, Any]:
+    """The resolved configuration of a finished run. Raises `UserError` where there is none."""
+    path = folder / "config.yaml"
+    if not path.is_file():
+        raise UserError(f"{folder} is not the folder of a finished run (no config.yaml).")
+    try:
+        values = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except (yaml.YAMLError, OSError) as error:
+        raise UserError(f"{path} cannot be read: {error}.") from None
+    if not isinstance(values, dict):
+        raise UserError(f"{path} cannot be read: it is not a mapping.")
+    return values
+
+
+# --- sweeps --------------------------------------------------------------------------------------------------------
+
+
+def run_folders(folder: Path) -> list[Path]:
+    """The runs below a folder, itself included, in the order of their names."""
+    found = sorted(path.parent for path in folder.rglob("state.json") if "members" not in path.parts)
+    return found
+
+
+def select(values: Mapping[str, Any], key: str) -> Any:
+    """A dotted key of a configuration; a group is known by its name."""
+    node: Any = values
+    for part in key.split("."):
+        node = node.get(part) if isinstance(node, Mapping) else None
+    if key in GROUPS and isinstance(node, Mapping):
+        return node.get("name")
+    return node
+
+
+def row(folder: Path) -> dict[str, Any]:
+    """What one run contributes to a table: folder, status, settings by key, metrics, error."""
+    state = read_json(folder / "state.json")
+    out: dict[str, Any] = {"folder": folder, "status": state["status"], "error": state.get("error"), "settings": {}}
+    out["overrides"] = dict(_key_value(override) for override in state.get("overrides", []))
+    if (folder / "config.yaml").is_file():
+        out["config"] = read_config(folder)
+    if state["status"] == "done":
+        out["metrics"] = read_json(folder / "metrics.json")
+    return out
+
+
+def _key_value(override: str) -> tuple[str, str]:
+    key, _, value = override.lstrip("+~").partition("=")
+    return key, value
+
+
+def table(folders: Sequence[Path]) -> list[dict[str, Any]]:
+    """One flat row for each run: what was set on the command line, the seeds, metrics, status.
+
+    A setting that only some runs name on their command line is filled in from the others' configurations.
+    """
+    rows = [row(folder) for folder in folders]
+    keys = list(dict.fromkeys(key for r in rows for key in r["overrides"] if key not in ("experiment", "resume")))
+    flat = []
+    for r in rows:
+        config = r.get("config", {})
+        line: dict[str, Any] = {"run": r["folder"].name, "path": str(r["folder"])}
+        for key in dict.fromkeys(["task", "model", "tuning", "ensemble", "pattern", "verbalizer", "data.shots", *keys]):
+            value = select(config, key) if config else r["overrides"].get(key)
+            line[key] = json.dumps(value, ensure_ascii=False) if isinstance(value, (dict, list)) else value
+        for key in SEEDS:
+            line[key] = select(config, key) if config else r["overrides"].get(key)
+        metrics = r.get("metrics", {})
+        line |= {name: metrics.get(name) for name in METRICS}
+        line |= {"status": r["status"], "error": r["error"]}
+        flat.append(line)
+    return flat
+
+
+def summarise(rows: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
+    """One row for each configuration, all seeds together: mean, std (n - 1), n of each metric, and failures."""
+    keys = setting_keys(rows)
+    groups: dict[tuple[Any, ...], list[Mapping[str, Any]]] = {}
+    for line in rows:
+        groups.setdefault(tuple(line.get(key) for key in keys), []).append(line)
+    summary = []
+    for values, members in groups.items():
+        done = [member for member in members if member["status"] == "done"]
+        out: dict[str, Any] = dict(zip(keys, values, strict=True))
+        for metric in ("accuracy", "macro_f1", "calibration_error"):
+            numbers = [member[metric] for member in done]
+            out[f"{metric}_mean"] = statistics.fmean(numbers) if numbers else None
+            out[f"{metric}_std"] = statistics.stdev(numbers) if len(numbers) > 1 else None
+        out |= {"n": len(done), "failed": len(members) - len(done)}
+        summary.append(out)
+    return summary
+
+
+def setting_keys(rows: Sequence[Mapping[str, Any]]) -> list[str]:
+    """The columns of a table that are settings other than seeds."""
+    skip = {"run", "path", "status", "error", *SEEDS, *METRICS}
+    return [key for key in rows[0] if key not in skip] if rows else []
+
+
+def varied(rows: Sequence[Mapping[str, Any]], keys: Sequence[str]) -> list[str]:
+    """The settings that differ between rows."""
+    return [key for key in keys if len({str(line.get(key)) for line in rows}) > 1]
+
+
+def spread(summary: Sequence[Mapping[str, Any]]) -> str | None:
+    """Best and worst configuration by mean accuracy and their distance, in a sentence."""
+    scored = [line for line in summary if line["accuracy_mean"] is not None]
+    keys = varied(summary, [key for key in summary[0] if "_mean" not in key and "_std" not in key and key != "n"])
+    keys = [key for key in keys if key != "failed"]
+    if len(scored) < 2 or not keys:
+        return None
+
+    def name(line: Mapping[str, Any]) -> str:
+        return " ".join(f"{key}={line[key]}" for key in keys)
+
+    best = max(scored, key=lambda line: line["accuracy_mean"])
+    worst = min(scored, key=lambda line: line["accuracy_mean"])
+    gap = 100 * (best["accuracy_mean"] - worst["accuracy_mean"])
+    return (
+        f"Best {name(best)} ({best['accuracy_mean']:.3f}), worst {name(worst)} ({worst['accuracy_mean']:.3f}): "
+        f"a spread of {gap:.1f} points."
+    )
+
+
+def _csv(rows: Sequence[Mapping[str, Any]]) -> str:
+    text = io.StringIO()
+    writer = csv.DictWriter(text, list(rows[0]), lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(rows)
+    return text.getvalue()
+
+
+def write_sweep(folder: Path) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
+    """Writes runs.csv, summary.csv and summary.md of the runs below a folder; returns both tables."""
+    rows = table(run_folders(folder))
+    if not rows:
+        return [], []
+    summary = summarise(rows)
+    write_text(folder / "runs.csv", _csv(rows))
+    write_text(folder / "summary.csv", _csv(summary))
+    write_text(folder / "summary.md", markdown(summary, rows))
+    return rows, summary
+
+
+def mean_std(line: Mapping[str, Any], metric: str) -> str:
+    mean, std = line[f"{metric}_mean"], line[f"{metric}_std"]
+    if mean is None:
+        return "–"
+    return f"{mean:.3f}" + (f" ± {std:.3f}" if std is not None else "")
+
+
+def markdown(summary: Sequence[Mapping[str, Any]], rows: Sequence[Mapping[str, Any]]) -> str:
+    """The summary as a Markdown table, what all configurations share above it, failures below."""
+    keys = varied(summary, setting_keys(rows))
+    shared = [key for key in setting_keys(rows) if key not in keys and summary[0].get(key) is not None]
+    lines = ["# Sweep", "", " · ".join(f"{key}={summary[0][key]}" for key in shared), ""]
+    lines.append("| " + " | ".join([*keys, "accuracy", "macro-F1", "n"]) + " |")
+    lines.append("|" + "---|" * (len(keys) + 3))
+    for line in summary:
+        cells = [*(str(line[key]) for key in keys), mean_std(line, "accuracy"), mean_std(line, "macro_f1")]
+        lines.append("| " + " | ".join([*cells, str(line["n"])]) + " |")
+    sentence = spread(summary)
+    lines += ["", sentence] if sentence else []
+    failed = [line for line in rows if line["status"] != "done"]
+    if failed:
+        lines += ["", "Not finished:", ""]
+        lines += [f"- {line['run']}: {line['status']}. {line['error'] or ''}".rstrip() for line in failed]
+    return "\n".join(lines) + "\n"

@@ -1,0 +1,52 @@
+"""Drawing few examples: seeded, stratified, without replacement, the same on every machine and in every version.
+
+Rows are ranked by a hash of seed and row id instead of a random generator's stream. So a sample of 16 is part of the
+sample of 64 of the same seed, and a learning curve over the number of examples adds examples instead of changing them.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+
+from pet_cli.data import Example
+from pet_cli.errors import UserError
+
+
+def ranked(examples: Sequence[Example], seed: int) -> list[Example]:
+    """All examples in the random order of `seed`."""
+
+    def key(example: Example) -> bytes:
+        return hashlib.blake2b(f"{seed}/{example.row}".encode(), digest_size=16).digest()
+
+    return sorted(examples, key=key)
+
+
+def k_shot(
+    examples: Sequence[Example], labels: Sequence[str], shots: int | None, seed: int, dev_shots: int = 0
+) -> tuple[list[Example], list[Example]]:
+    """Draws `shots` training and `dev_shots` further development examples of each label; `shots=None` takes the rest.
+
+    Raises:
+        UserError: a label has fewer examples than asked for.
+    """
+    order = ranked(examples, seed)
+    train: list[Example] = []
+    dev: list[Example] = []
+    for index, label in enumerate(labels):
+        own = [example for example in order if example.label == index]
+        wanted = (shots or 1) + dev_shots
+        if len(own) < wanted:
+            asked = f"data.shots={shots}" + (f" and data.dev_shots={dev_shots}" if dev_shots else "")
+            raise UserError(f"{asked}: label '{label}' has only {len(own)} training examples.")
+        dev += own[shots : shots + dev_shots] if shots else own[:dev_shots]
+        train += own[:shots] if shots else own[dev_shots:]
+    return ranked(train, seed), ranked(dev, seed)
+
+
+def capped(examples: Sequence[Example], most: int | None, seed: int) -> list[Example]:
+    """At most `most` examples, drawn by `seed`, in their original order."""
+    if most is None or len(examples) <= most:
+        return list(examples)
+    chosen = {example.row for example in ranked(examples, seed)[:most]}
+    return [example for example in examples if example.row in chosen]

@@ -1,0 +1,78 @@
+"""What the runs of one process share: models, data sets, and what was computed from them."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict
+
+from pet_cli import config as settings
+from pet_cli import data
+from pet_cli.config import PetConfig
+from pet_cli.memo import Memo
+from pet_cli.models.loading import load
+from pet_cli.models.masked import MaskedLM
+from pet_cli.sampling import capped, k_shot
+
+
+class Session:
+    """Loads each model once and reads each data set once.
+
+    Args:
+        reuse: whether several runs follow; a single run saves the copy of the weights that undoes a training.
+    """
+
+    def __init__(self, reuse: bool = False) -> None:
+        self.reuse = reuse
+        self.memo = Memo()
+        self._models = Memo(size=2)  # one in use, and one to go back to; large models fill the memory
+        self._data = Memo(size=8)
+
+    def language_model(self, config: PetConfig) -> MaskedLM:
+        """The configuration's model, with its weights as they were loaded."""
+        model = config.model
+        key = (model.name, model.revision, model.trust_remote_code, config.device, config.precision)
+        lm = self._models.get(
+            key,
+            lambda: load(
+                model.name,
+                revision=model.revision,
+                trust_remote_code=model.trust_remote_code,
+                device=config.device,
+                precision=config.precision,
+            ),
+        )
+        lm.restore()
+        if self.reuse:
+            lm.keep_pristine()
+        return lm
+
+    def splits(self, config: PetConfig) -> dict[str, data.Split]:
+        """The run's data: `train` and `dev` as drawn, `test` and `unlabeled` as capped, and what was left out.
+
+        Raises:
+            UserError: data that are missing or broken, or too few examples for `data.shots`.
+        """
+        labels = settings.labels(config)
+        wanted = config.data
+        seed = wanted.seed if wanted.path is not None and wanted.path.endswith(data.SUFFIXES) else None
+        source = [
+            asdict(config.task),
+            wanted.path,
+            wanted.fields,
+            wanted.label,
+            wanted.labels,
+            labels,
+            seed,
+            wanted.test_fraction,
+        ]
+        splits = self._data.get(json.dumps(source, default=str), lambda: data.load(config.task, wanted, labels))
+        drawn = {"test": capped(splits["test"].examples, wanted.max_test, wanted.seed)}
+        if "unlabeled" in splits:
+            drawn["unlabeled"] = capped(splits["unlabeled"].examples, wanted.max_unlabeled, wanted.seed)
+        if config.tuning.name != "zero_shot":
+            if "train" not in splits:
+                raise data.UserError("There is no training split; a file named train is needed, or tuning=zero_shot.")
+            drawn["train"], drawn["dev"] = k_shot(
+                splits["train"].examples, labels, wanted.shots, wanted.seed, wanted.dev_shots
+            )
+        return {name: data.Split(name, tuple(examples)) for name, examples in drawn.items()}

@@ -1,0 +1,86 @@
+"""`pet show`: one text as the model reads it, and what the model would fill in."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from pet_cli import config as settings
+from pet_cli.config import PetConfig
+from pet_cli.errors import UserError
+
+
+def show(texts: list[str] | None, row: int, overrides: Sequence[str], config_dir: str | None = None) -> int:
+    """Prints the prompt's text, tokens and segments, the top words at the mask, and the label scores."""
+    from pet_cli.hydra_app import compose
+
+    config = compose(overrides, config_dir)
+    if config.tuning.name == "classifier":
+        raise UserError("tuning=classifier: it has no prompt to show.")
+    from pet_cli.session import Session
+
+    session = Session()
+    fields = _fields(config, texts, row, session)
+    _print(config, fields, session)
+    return 0
+
+
+def fields_of(config: PetConfig, texts: Sequence[str]) -> dict[str, str]:
+    """Texts given in the order of the task's fields, by field."""
+    names = list(config.task.fields)
+    if len(texts) != len(names):
+        raise UserError(f"--text: the task's fields are {', '.join(names)}; give --text {len(names)} times.")
+    return dict(zip(names, texts, strict=True))
+
+
+def _fields(config: PetConfig, texts: list[str] | None, row: int, session: object) -> dict[str, str]:
+    from pet_cli.session import Session
+
+    assert isinstance(session, Session)
+    if texts:
+        return fields_of(config, texts)
+    config.tuning = settings.ZeroShotTuning()  # the test split alone is looked at
+    examples = session.splits(config)["test"].examples
+    if not 0 <= row < len(examples):
+        raise UserError(f"--row {row}: the test split has rows 0 to {len(examples) - 1}.")
+    return dict(examples[row].fields)
+
+
+def _print(config: PetConfig, fields: dict[str, str], session: object) -> None:
+    import torch
+
+    from pet_cli.run import build_learner
+    from pet_cli.session import Session
+    from pet_cli.tables import console, plain_table
+    from pet_cli.tuning import PromptLearner
+
+    assert isinstance(session, Session)
+    config.tuning = settings.ZeroShotTuning()
+    lm = session.language_model(config)
+    learner = build_learner(config, lm, session)
+    assert isinstance(learner, PromptLearner)
+    encoded = learner.encode([fields])
+    prompt = encoded.prompts[0]
+    out = console()
+    out.print(f"template  {settings.template_source(config)}", highlight=False, markup=False)
+    out.print(f"prompt    {lm.tokenizer.decode(prompt.ids)}", highlight=False, markup=False)
+    tokens = lm.tokenizer.convert_ids_to_tokens(prompt.ids)
+    for segment in sorted(set(prompt.types)):
+        name = f"tokens {'AB'[segment]}" if len(set(prompt.types)) > 1 else "tokens"
+        own = [token for token, kind in zip(tokens, prompt.types, strict=True) if kind == segment]
+        out.print(f"{name:<9} {' '.join(own)}", highlight=False, markup=False)
+    cut = f", {prompt.cut} cut" if prompt.cut else ""
+    out.print(f"length    {len(prompt.ids)} tokens, mask at {prompt.masks[0]}{cut}", highlight=False, markup=False)
+    with torch.inference_mode():
+        logits = lm.word_scores(learner.states(encoded, [0]), None)[0]
+        top = logits.softmax(0).topk(8)
+        words = [lm.tokenizer.decode([i]).strip() for i in top.indices.tolist()]
+        shown = ", ".join(f"{word} {p:.3f}" for word, p in zip(words, top.values.tolist(), strict=True))
+        out.print(f"top words {shown}", highlight=False, markup=False)
+        vocabulary = logits.log_softmax(0)[learner.words].exp().tolist()
+        label_scores = learner.label_scores(encoded, [0]).softmax(dim=1)[0].tolist()
+    table = plain_table("label", "words (probability in the vocabulary)", "probability")
+    flat = list(zip(learner.verbalizer.owners, learner.verbalizer.flat, vocabulary, strict=True))
+    for index, label in enumerate(learner.labels):
+        own_words = ", ".join(f"{word} {p:.2g}" for owner, word, p in flat if owner == index)
+        table.add_row(label, own_words, f"{label_scores[index]:.3f}")
+    out.print(table)

@@ -1,0 +1,252 @@
+"""What every tuning mode is: a way from encoded examples to label scores, some parameters, and a loss."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from safetensors.torch import load_file, save_file
+from torch import Tensor, nn
+
+from pet_cli.errors import UserError
+from pet_cli.files import atomic
+from pet_cli.memo import Memo
+from pet_cli.models.masked import MaskedLM
+from pet_cli.prompts import Prompt, PromptEncoder, buckets, word_ids
+from pet_cli.template import Template
+from pet_cli.verbalizer import Verbalizer
+
+Advance = Callable[[int], None]
+
+
+@dataclass
+class Encoded:
+    """A split ready for a learner.
+
+    Attributes:
+        prompts: one for each example.
+        states: what of the frozen model was computed once, `[examples, masks, hidden]`, or None.
+    """
+
+    prompts: list[Prompt]
+    states: Tensor | None = None
+
+    def __len__(self) -> int:
+        return len(self.prompts)
+
+    @property
+    def lengths(self) -> list[int]:
+        return [len(prompt.ids) for prompt in self.prompts]
+
+    @property
+    def shortened(self) -> int:
+        return sum(prompt.cut > 0 for prompt in self.prompts)
+
+
+class Learner(ABC):
+    """A language model with a tuning mode.
+
+    Args:
+        lm: the language model, shared by the runs of a process; a mode that changes it says so in `begin`.
+        template: the prompt's template, or a classifier's plain input.
+        labels: names of the labels, in the order of the columns of label scores.
+        settings: the mode's own settings (its dataclass in `config.py`).
+        max_length: the most tokens of a prompt.
+        batch_size: examples in a batch where nothing trains.
+        memo: what this process has computed already.
+    """
+
+    trains_model = False
+    """Whether training changes the language model itself, so that saving a run means saving it whole."""
+
+    def __init__(
+        self,
+        lm: MaskedLM,
+        template: Template,
+        labels: Sequence[str],
+        settings: Any,
+        max_length: int = 256,
+        batch_size: int = 32,
+        memo: Memo | None = None,
+    ) -> None:
+        self.lm = lm
+        self.template = template
+        self.labels = list(labels)
+        self.settings = settings
+        self.max_length = max_length
+        self.batch_size = batch_size
+        self.memo = memo or Memo()
+        self.encoder = PromptEncoder(lm.tokenizer, template, max_length, lm.mask_token)
+
+    def encode(
+        self, rows: Sequence[Mapping[str, str]], fingerprint: str | None = None, advance: Advance | None = None
+    ) -> Encoded:
+        """Makes rows ready: token ids, and what of a frozen model need be computed once.
+
+        Args:
+            fingerprint: identifies the rows, which are then encoded once in a process for each model and template.
+            advance: called with the number of examples that went through the model.
+        """
+        key = ("prompts", self.lm.name, self.template.source, self.max_length, fingerprint)
+        if fingerprint is None:
+            return Encoded(self.encoder.encode(rows))
+        return Encoded(self.memo.get(key, lambda: self.encoder.encode(rows)))
+
+    def begin(self) -> None:  # noqa: B027
+        """Called before training: makes parameters, freezes the rest."""
+
+    @abstractmethod
+    def parameter_groups(self, learning_rate: float) -> list[dict[str, Any]]:
+        """What trains, as the optimizer's groups."""
+
+    @abstractmethod
+    def label_scores(self, encoded: Encoded, indices: Sequence[int]) -> Tensor:
+        """Scores `[batch, labels]` of some of the examples; their softmax is the prediction."""
+
+    def loss(self, encoded: Encoded, indices: Sequence[int], targets: Tensor, weight: Tensor | None = None) -> Tensor:
+        """The training loss; targets are label indices `[batch]` or probabilities `[batch, labels]`."""
+        return F.cross_entropy(self.label_scores(encoded, indices), targets, weight=weight)
+
+    @abstractmethod
+    def small_parts(self) -> dict[str, Tensor]:
+        """What was trained beside the model itself, by name."""
+
+    def load_small_parts(self, tensors: dict[str, Tensor]) -> None:
+        """Takes over what `small_parts` gave; the names and shapes are checked."""
+        own = self.small_parts()
+        if {k: v.shape for k, v in own.items()} != {k: v.shape for k, v in tensors.items()}:
+            raise UserError("the saved parts do not fit this model, template and verbalizer.")
+        with torch.no_grad():
+            for name, tensor in own.items():
+                tensor.copy_(tensors[name])
+
+    def trained_parameters(self) -> int:
+        return sum(p.numel() for group in self.parameter_groups(1.0) for p in group["params"])
+
+    @torch.inference_mode()
+    def predict(self, encoded: Encoded, advance: Advance | None = None) -> Tensor:
+        """Scores of all examples `[examples, labels]`, in their order, computed longest first."""
+        out = torch.zeros(len(encoded), len(self.labels))
+        for indices in buckets(encoded.lengths, self.batch_size):
+            out[indices] = self.label_scores(encoded, indices).float().cpu()
+            if advance is not None:
+                advance(len(indices))
+        return out
+
+    def save(self, folder: Path, whole: bool) -> None:
+        """Writes what was trained as safetensors; `whole` adds the language model where training changed it."""
+        parts = {name: tensor.detach().cpu().contiguous() for name, tensor in self.small_parts().items()}
+        if parts:
+            with atomic(folder / "trained.safetensors") as temporary:
+                save_file(parts, temporary)
+        if whole and self.trains_model:
+            self.lm.save(folder / "model")
+
+    def load(self, folder: Path) -> None:
+        """Takes over what `save` wrote (the model itself is loaded from `folder/model` before)."""
+        self.begin()
+        if self.small_parts():
+            self.load_small_parts(load_file(folder / "trained.safetensors"))
+
+
+class PromptLearner(Learner):
+    """A learner that scores label words at the mask."""
+
+    def __init__(
+        self,
+        *args: Any,
+        verbalizer: Verbalizer,
+        learned_rate: float = 0.05,
+        learned_penalty: float = 0.01,
+        **options: Any,
+    ) -> None:
+        super().__init__(*args, **options)
+        self.verbalizer = verbalizer
+        self.words = torch.tensor(label_word_ids(self.lm.tokenizer, verbalizer, self.template.glued()))
+        self.words = self.words.to(self.lm.device)
+        self.learned_rate = learned_rate
+        self.learned_penalty = learned_penalty
+        self.word_weights: nn.Parameter | None = None
+        if verbalizer.combine == "learned":
+            self.word_weights = nn.Parameter(torch.zeros(len(self.words), device=self.lm.device))
+
+    def states(self, encoded: Encoded, indices: Sequence[int]) -> Tensor:
+        """States at the mask `[batch, hidden]`: those computed once, or computed now."""
+        if encoded.states is not None:
+            return encoded.states[indices, 0]
+        return self.lm.states(self.lm.collate([encoded.prompts[i] for i in indices]))[:, 0]
+
+    def word_scores(self, encoded: Encoded, indices: Sequence[int]) -> Tensor:
+        """Logits of the label words at the mask, `[batch, words]`."""
+        return self.lm.word_scores(self.states(encoded, indices), self.words)
+
+    def label_scores(self, encoded: Encoded, indices: Sequence[int]) -> Tensor:
+        return self.verbalizer.label_scores(self.word_scores(encoded, indices), self.word_weights)
+
+    def loss(self, encoded: Encoded, indices: Sequence[int], targets: Tensor, weight: Tensor | None = None) -> Tensor:
+        loss = self.verbalizer.loss(self.word_scores(encoded, indices), targets, weight, self.word_weights)
+        if self.word_weights is not None:  # towards equal weights
+            loss = loss + self.learned_penalty * self.word_weights.square().sum()
+        return loss
+
+    def parameter_groups(self, learning_rate: float) -> list[dict[str, Any]]:
+        if self.word_weights is None:
+            return []
+        return [{"params": [self.word_weights], "lr": self.learned_rate, "weight_decay": 0.0}]
+
+    def small_parts(self) -> dict[str, Tensor]:
+        return {} if self.word_weights is None else {"word_weights": self.word_weights}
+
+    @torch.no_grad()  # not inference_mode: a head trains on them
+    def frozen_states(self, encoded: Encoded, fingerprint: str | None, advance: Advance | None) -> Tensor:
+        """States of the frozen model at the masks of all examples, `[examples, masks, hidden]`, computed once."""
+
+        def compute() -> Tensor:
+            out = torch.zeros(len(encoded), 1, self.lm.width, device=self.lm.device)
+            for indices in buckets(encoded.lengths, self.batch_size):
+                out[indices] = self.lm.states(self.lm.collate([encoded.prompts[i] for i in indices]))
+                if advance is not None:
+                    advance(len(indices))
+            return out
+
+        if fingerprint is None:
+            return compute()
+        key = ("states", self.lm.name, self.template.source, self.max_length, self.batch_size, fingerprint)
+        return self.memo.get(key, compute)
+
+
+def label_word_ids(tokenizer: Any, verbalizer: Verbalizer, glued: bool) -> list[int]:
+    """One token id for each label word, in the order of `verbalizer.flat`.
+
+    Raises:
+        UserError: a word that is several tokens, is unknown to the tokenizer, or shares its token with another's.
+    """
+    ids: list[int] = []
+    for word in verbalizer.flat:
+        pieces = word_ids(tokenizer, word, space=not glued)
+        if len(pieces) != 1 or pieces[0] == tokenizer.unk_token_id:
+            shown = " ".join(tokenizer.convert_ids_to_tokens(pieces))
+            raise UserError(
+                f"verbalizer: '{word}' is {len(pieces)} tokens for this model ({shown}); a label word must be one. "
+                "Choose another word."
+                if len(pieces) != 1
+                else f"verbalizer: '{word}' is not in this model's vocabulary. Choose another word."
+            )
+        if pieces[0] in ids:
+            other = verbalizer.flat[ids.index(pieces[0])]
+            raise UserError(f"verbalizer: '{other}' and '{word}' are the same token for this model.")
+        ids.append(pieces[0])
+    return ids
+
+
+def decay_groups(parameters: Sequence[tuple[str, nn.Parameter]], learning_rate: float) -> list[dict[str, Any]]:
+    """Optimizer groups in which biases and norms (one dimension) have no weight decay."""
+    decayed = [p for _, p in parameters if p.requires_grad and p.dim() > 1]
+    plain = [p for _, p in parameters if p.requires_grad and p.dim() <= 1]
+    groups: list[dict[str, Any]] = [{"params": decayed, "lr": learning_rate}] if decayed else []
+    return groups + ([{"params": plain, "lr": learning_rate, "weight_decay": 0.0}] if plain else [])

@@ -1,0 +1,41 @@
+"""Head tuning: the MLM head alone trains; the encoder is frozen, so its states at the mask are computed once."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Sequence
+from typing import Any
+
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from pet_cli.tuning.base import Encoded, decay_groups
+from pet_cli.tuning.zero_shot import ZeroShotLearner
+
+
+class HeadLearner(ZeroShotLearner):
+    """Trains the head's transform with its norm, and the output bias of the label words.
+
+    Other words' biases and projections get no gradient from a softmax over label words, so only the label words'
+    rows are copied. With `settings.decoder` their rows of the projection train too, untied from the input
+    embeddings: the encoder, and so the states computed once, stay as they are.
+    """
+
+    def __init__(self, *args: Any, **options: Any) -> None:
+        super().__init__(*args, **options)
+        self.transform = copy.deepcopy(self.lm.transform)
+        weight, bias = self.lm.decoder
+        rows = weight.detach()[self.words].clone()
+        self.decoder = nn.Parameter(rows, requires_grad=self.settings.decoder)
+        self.bias = nn.Parameter(rows.new_zeros(len(rows)) if bias is None else bias.detach()[self.words].clone())
+
+    def word_scores(self, encoded: Encoded, indices: Sequence[int]) -> Tensor:
+        return F.linear(self.transform(self.states(encoded, indices)), self.decoder, self.bias)
+
+    def parameter_groups(self, learning_rate: float) -> list[dict[str, Any]]:
+        own = [*self.transform.named_parameters(), ("bias", self.bias), ("decoder", self.decoder)]
+        return decay_groups(own, learning_rate) + super().parameter_groups(learning_rate)
+
+    def small_parts(self) -> dict[str, Tensor]:
+        transform = {f"transform.{name}": tensor for name, tensor in self.transform.state_dict().items()}
+        return {**super().small_parts(), **transform, "bias": self.bias, "decoder": self.decoder}

@@ -1,0 +1,56 @@
+"""Label words as a user writes them, checked; torch-free, so that a config error answers at once."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from pet_cli.errors import UserError, choices, nearest
+
+COMBINATIONS = ("mean", "max", "sum", "vote", "weighted", "learned")
+
+
+def parse_words(verbalizer: Mapping[Any, Any], labels: Sequence[str]) -> dict[str, dict[str, float]]:
+    """Checks a verbalizer as written (`label: word`, `label: [words]` or `label: {word: weight}`).
+
+    Returns:
+        label -> word -> weight, in the order of `labels`.
+
+    Raises:
+        UserError: a label without words or unknown, a word that is empty, not text, or used for two labels.
+    """
+    if not isinstance(verbalizer, Mapping) or not verbalizer:
+        raise UserError(f"verbalizer={verbalizer!r}: write label: word, or label: [words], for every label.")
+    given = {str(label): words for label, words in verbalizer.items()}
+    for label in given:
+        if label not in labels:
+            raise UserError(
+                f"verbalizer: unknown label '{label}'; the labels are {choices(labels)}.{nearest(label, labels)}"
+            )
+    parsed: dict[str, dict[str, float]] = {}
+    owner: dict[str, str] = {}
+    for label in labels:
+        if label not in given:
+            raise UserError(f"verbalizer: no word for label '{label}'; every label needs one.")
+        words = given[label]
+        if not isinstance(words, Mapping):
+            words = dict.fromkeys(words if isinstance(words, (list, tuple)) else [words], 1.0)
+        if not words:
+            raise UserError(f"verbalizer: no word for label '{label}'; every label needs one.")
+        parsed[label] = {}
+        for word, weight in words.items():
+            if not isinstance(word, str):
+                text = {True: "Yes or true", False: "No or false"}.get(word, word)
+                raise UserError(f"verbalizer: the word {word!r} of label '{label}' is not text; quote it: \"{text}\".")
+            word = word.strip()
+            if not word:
+                raise UserError(f"verbalizer: label '{label}' has an empty word.")
+            if word in owner:
+                raise UserError(f"verbalizer: '{word}' is a word of both '{owner[word]}' and '{label}'.")
+            if not isinstance(weight, (int, float)) or isinstance(weight, bool) or weight < 0:
+                raise UserError(f"verbalizer: the weight of '{word}' is {weight!r}; it must be a number >= 0.")
+            owner[word] = label
+            parsed[label][word] = float(weight)
+        if not any(parsed[label].values()):
+            raise UserError(f"verbalizer: every word of label '{label}' has weight 0.")
+    return parsed
