@@ -1,16 +1,16 @@
-"""The typed schema of a run, and every check that needs neither a model nor data.
+"""The typed schema of a run, and what follows from it: labels, templates, words, members.
 
 Plain dataclasses: Hydra composes into them, a notebook may build them. Importing this costs no torch.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from pet_cli.errors import UserError, not_allowed
 from pet_cli.template import Template, parse_plain, plain_template
-from pet_cli.verbalizer_words import COMBINATIONS, parse_words
+from pet_cli.verbalizer_words import parse_words
 
 
 @dataclass
@@ -145,69 +145,114 @@ class NoEnsemble:
     name: str = "none"
 
 
+@dataclass
+class PatternsEnsemble:
+    """Several templates, one verbalizer."""
+
+    name: str = "patterns"
+    patterns: Any = None  # ids or templates; null: all of the task's
+    models: str = "separate"
+    seeds: int = 1
+    average: str = "predictions"
+    combine: str = "probabilities"
+    weights: Any = "uniform"
+
+
+@dataclass
+class PvpsEnsemble(PatternsEnsemble):
+    """Several pairs of template and verbalizer: those listed, or every pattern with every verbalizer."""
+
+    name: str = "pvps"
+    pvps: Any = None
+    verbalizers: Any = None
+
+
+@dataclass
+class PetEnsemble(PvpsEnsemble):
+    """PET: members distilled into one classifier over unlabeled text."""
+
+    name: str = "pet"
+    seeds: int = 3
+    combine: str = "logits"
+    weights: Any = "accuracy"
+    alpha: float = 1e-4
+    unlabeled_batch_size: int = 12
+    temperature: float = 2.0
+    student: Any = "classifier"
+    student_steps: int | None = None
+    student_batch_size: int = 8
+    student_learning_rate: float | None = None
+
+
+@dataclass
+class IpetEnsemble(PetEnsemble):
+    """iPET: generations of members, each labeling the next one's training sets."""
+
+    name: str = "ipet"
+    generations: int = 3
+    subset: float = 0.25
+    growth: float = 5.0
+    first: int = 10
+
+
 TUNINGS: dict[str, type] = {
     "zero_shot": ZeroShotTuning,
     "head": HeadTuning,
     "full": FullTuning,
     "classifier": ClassifierTuning,
 }
-ENSEMBLES: dict[str, type] = {"none": NoEnsemble}
-
-_DEVICES = ("auto", "cpu", "cuda", "cuda:N", "mps")
-
-
-def check(config: PetConfig) -> None:
-    """Raises `UserError` for anything wrong that can be seen without data or a model."""
-    if config.precision not in ("auto", "fp32", "bf16"):
-        raise not_allowed("precision", config.precision, ("auto", "fp32", "bf16"))
-    kind, _, index = config.device.partition(":")
-    if kind not in ("auto", "cpu", "cuda", "mps") or (index and (kind != "cuda" or not index.isdigit())):
-        raise not_allowed("device", config.device, _DEVICES)
-    if config.save_model not in ("auto", "always", "never"):
-        raise not_allowed("save_model", config.save_model, ("auto", "always", "never"))
-    if config.trainer.class_weights not in ("none", "balanced"):
-        raise not_allowed("trainer.class_weights", config.trainer.class_weights, ("none", "balanced"))
-    if config.scoring.combine not in COMBINATIONS:
-        raise not_allowed("scoring.combine", config.scoring.combine, COMBINATIONS)
-    if getattr(config.tuning, "pooling", "cls") not in ("cls", "mean"):
-        raise not_allowed("tuning.pooling", config.tuning.pooling, ("cls", "mean"))
-    _at_least("data.shots", config.data.shots, 1)
-    _at_least("data.dev_shots", config.data.dev_shots, 0)
-    _at_least("data.max_test", config.data.max_test, 1)
-    _at_least("data.max_unlabeled", config.data.max_unlabeled, 1)
-    for key in ("max_steps", "batch_size", "eval_batch_size", "eval_every"):
-        _at_least(f"trainer.{key}", getattr(config.trainer, key), 1)
-    _at_least("trainer.max_length", config.trainer.max_length, 8)
-    for key in ("epochs", "min_steps"):
-        _at_least(f"tuning.{key}", getattr(config.tuning, key, None), 1)
-    for key, rate in (
-        ("trainer.learning_rate", config.trainer.learning_rate),
-        ("model.learning_rate", config.model.learning_rate),
-        ("tuning.learning_rate", getattr(config.tuning, "learning_rate", None)),
-    ):
-        if rate is not None and not 0 < rate < 100:
-            raise UserError(f"{key}={rate}: must be above 0.")
-    if not 0 <= config.trainer.warmup < 1:
-        raise UserError(f"trainer.warmup={config.trainer.warmup}: the share of steps with a rising rate, 0 to below 1.")
-    if not 0 < config.data.test_fraction < 1:
-        raise UserError(f"data.test_fraction={config.data.test_fraction}: must lie between 0 and 1.")
-    if len(set(config.task.labels)) != len(config.task.labels):
-        raise UserError(f"task.labels={config.task.labels}: a label stands there twice.")
-    for name in config.data.fields:
-        if name not in config.task.fields:
-            raise not_allowed("data.fields", name, config.task.fields)
-    if config.tuning.name != "classifier":
-        verbalizer_words(config)
-        template = prompt_template(config)
-        if template.masks > 1:
-            raise UserError(f"template '{template.source}' has {template.masks} masks; one is what is supported.")
-    elif len(labels(config)) < 2:
-        raise UserError("task.labels: a task needs at least two labels; name them by verbalizer= or data.labels=.")
+ENSEMBLES: dict[str, type] = {
+    "none": NoEnsemble,
+    "patterns": PatternsEnsemble,
+    "pvps": PvpsEnsemble,
+    "pet": PetEnsemble,
+    "ipet": IpetEnsemble,
+}
 
 
-def _at_least(key: str, value: int | None, least: int) -> None:
-    if value is not None and value < least:
-        raise UserError(f"{key}={value}: must be at least {least}.")
+def pvps(config: PetConfig) -> list[tuple[Any, Any]]:
+    """The (pattern, verbalizer) pairs of an ensemble's members."""
+    ensemble = config.ensemble
+    listed = getattr(ensemble, "pvps", None)
+    if listed is not None:
+        if not isinstance(listed, (list, tuple)) or not all(
+            isinstance(p, (list, tuple)) and len(p) == 2 for p in listed
+        ):
+            raise UserError(f"ensemble.pvps={listed}: write pairs, such as [[p0,v0],[p1,v1]].")
+        pairs = [(pattern, verbalizer) for pattern, verbalizer in listed]
+    else:
+        patterns = _ids("ensemble.patterns", ensemble.patterns, "p", len(config.task.patterns))
+        words = getattr(ensemble, "verbalizers", None)
+        if words is None and type(ensemble) is PvpsEnsemble and config.task.pvps and ensemble.patterns is None:
+            return [(pattern, verbalizer) for pattern, verbalizer in config.task.pvps]
+        if words is None:
+            words = [config.verbalizer] if type(ensemble) is not PvpsEnsemble else None
+        verbalizers = _ids("ensemble.verbalizers", words, "v", len(config.task.verbalizers))
+        pairs = [(pattern, verbalizer) for pattern in patterns for verbalizer in verbalizers]
+    if not pairs:
+        raise UserError("ensemble: no members.")
+    return pairs
+
+
+def _ids(key: str, given: Any, letter: str, n: int) -> list[Any]:
+    if given is None:
+        return [f"{letter}{index}" for index in range(n)]
+    if not isinstance(given, (list, tuple)):
+        raise UserError(f"{key}={given}: write a list, such as [{letter}0,{letter}1].")
+    return list(given)
+
+
+def member_config(config: PetConfig, pattern: Any, verbalizer: Any, seed: int | None = None) -> PetConfig:
+    """The settings of one member: a run of its own, with one template and one verbalizer."""
+    by_id = isinstance(pattern, str) and pattern[:1] == "p" and pattern[1:].isdigit()
+    return replace(
+        config,
+        pattern=pattern if by_id else "p0",
+        template=None if by_id else pattern,
+        verbalizer=verbalizer,
+        ensemble=NoEnsemble(),
+        trainer=replace(config.trainer, seed=config.trainer.seed if seed is None else seed),
+    )
 
 
 def labels(config: PetConfig) -> list[str]:

@@ -286,11 +286,13 @@ def _examples(
     return Split(name, tuple(examples))
 
 
+def columns_for(ours: str, task: TaskConfig, data: DataConfig) -> list[str]:
+    """The columns that may hold a field, the likeliest first."""
+    return [data.fields[ours]] if ours in data.fields else [ours, task.fields[ours]]
+
+
 def _column(ours: str, row: Mapping[str, Any], source: str, task: TaskConfig, data: DataConfig) -> str:
-    if ours in data.fields:
-        wanted = [data.fields[ours]]
-    else:
-        wanted = [ours, task.fields[ours]]
+    wanted = columns_for(ours, task, data)
     for column in wanted:
         if column in row:
             return column

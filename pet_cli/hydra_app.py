@@ -27,7 +27,7 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import MissingMandatoryValue, OmegaConfBaseException
 
 from pet_cli import conf_files, results
-from pet_cli import config as settings
+from pet_cli.checks import check
 from pet_cli.config import ENSEMBLES, TUNINGS, PetConfig
 from pet_cli.errors import UserError, choices, nearest, not_allowed
 from pet_cli.overrides import is_sweep, prepare
@@ -83,7 +83,7 @@ def typed(cfg: DictConfig) -> PetConfig:
     assert isinstance(config, PetConfig)
     config.tuning = _typed_group("tuning", config.tuning, TUNINGS)
     config.ensemble = _typed_group("ensemble", config.ensemble, ENSEMBLES)
-    settings.check(config)
+    check(config)
     return config
 
 
@@ -262,7 +262,7 @@ def _bad_key_or_value(error: OmegaConfBaseException) -> UserError:
     key = str(error.full_key or f"{error.key!s}")
     text = _first_line(error)
     if "is not in struct" in text or "not in '" in text or "Key '" in text:
-        known = _keys(OmegaConf.structured(PetConfig))
+        known: list[str] = _keys(OmegaConf.structured(PetConfig))
         for group in ("tuning", "ensemble"):
             for name in conf_files.options(group):
                 known += [f"{group}.{own}" for own in conf_files.read(group, name)]
@@ -273,8 +273,8 @@ def _bad_key_or_value(error: OmegaConfBaseException) -> UserError:
 
 
 def _keys(node: DictConfig, prefix: str = "") -> list[str]:
-    found = []
-    for key in node:
+    found: list[str] = []
+    for key in map(str, node):
         child = node._get_node(key)
         found.append(f"{prefix}{key}")
         if isinstance(child, DictConfig) and not child._is_none():

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from pet_cli import results
 from pet_cli.config import ENSEMBLES, TUNINGS, PetConfig
-from pet_cli.data import read_rows
+from pet_cli.data import columns_for, read_rows
 from pet_cli.errors import UserError, choices, nearest
 from pet_cli.files import write_jsonl
 from pet_cli.show import fields_of
@@ -89,8 +89,8 @@ def load_learner(folder: Path, config: PetConfig) -> Learner:
 
 def _row(place: str, row: Mapping[str, Any], config: PetConfig) -> dict[str, str]:
     fields = {}
-    for ours, theirs in config.task.fields.items():
-        wanted = [config.data.fields[ours]] if ours in config.data.fields else [ours, theirs]
+    for ours in config.task.fields:
+        wanted = columns_for(ours, config.task, config.data)
         column = next((name for name in wanted if name in row), None)
         if column is None:
             raise UserError(f"{place}: no column '{wanted[0]}'; there are {choices(row)}.{nearest(wanted[0], row)}")

@@ -57,9 +57,13 @@ class Batch:
         return len(self.input_ids)
 
     def to(self, device: torch.device | str) -> Batch:
-        soft = None if self.soft is None else self.soft.to(device)
-        own = (self.input_ids, self.attention_mask, self.token_type_ids, self.masks)
-        return Batch(*(tensor.to(device) for tensor in own), soft)
+        return Batch(
+            self.input_ids.to(device),
+            self.attention_mask.to(device),
+            self.token_type_ids.to(device),
+            self.masks.to(device),
+            None if self.soft is None else self.soft.to(device),
+        )
 
 
 @dataclass

@@ -10,7 +10,7 @@ import os
 import resource
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -24,6 +24,7 @@ from pet_cli import results
 from pet_cli.config import PetConfig
 from pet_cli.data import Split
 from pet_cli.metrics import evaluate
+from pet_cli.mlm import MaskedModelling
 from pet_cli.models.masked import MaskedLM
 from pet_cli.progress import Progress
 from pet_cli.session import Session
@@ -103,13 +104,50 @@ def train_settings(config: PetConfig, lm: MaskedLM, n: int) -> TrainSettings:
     )
 
 
+@dataclass(frozen=True)
+class Auxiliary:
+    """PET's auxiliary task while a member trains: unlabeled texts, their number in a step, the share of the loss."""
+
+    unlabeled: Split
+    batch_size: int
+    alpha: float
+
+
+@dataclass
+class Fitted:
+    """A trained learner and what it says.
+
+    Attributes:
+        scores: split name -> label scores `[examples, labels]`.
+        trained: the loop's report and settings; None where nothing trained.
+        shortened: how many test examples were shortened.
+    """
+
+    learner: Learner
+    scores: dict[str, Tensor]
+    trained: tuple[TrainReport, TrainSettings] | None
+    shortened: int
+
+
 def fit(
-    config: PetConfig, learner: Learner, splits: dict[str, Split], clock: Clock, progress: Progress
+    config: PetConfig,
+    learner: Learner,
+    splits: Mapping[str, Split],
+    clock: Clock,
+    progress: Progress,
+    *,
+    soft: Tensor | None = None,
+    temperature: float = 1.0,
+    auxiliary: Auxiliary | None = None,
 ) -> tuple[TrainReport, TrainSettings] | None:
-    """Trains a learner on the run's sample; None where its mode has nothing to train."""
-    if config.tuning.name == "zero_shot":
+    """Trains a learner on the run's sample; None where there is nothing to train, or nothing to train on.
+
+    Args:
+        soft: label probabilities `[examples, labels]` to learn instead of the labels, at `temperature`.
+    """
+    sample = splits.get("train")
+    if config.tuning.name == "zero_shot" or not sample:
         return None
-    sample = splits["train"]
     how = train_settings(config, learner.lm, len(sample))
     weights = None
     if config.trainer.class_weights == "balanced":
@@ -117,19 +155,61 @@ def fit(
     with clock.phase("encode"), progress.stage("encode", len(sample)) as advance:
         encoded = learner.encode(sample.rows, sample.fingerprint, advance)
         dev = None
-        if len(splits["dev"]):
+        if splits.get("dev"):
             dev = (learner.encode(splits["dev"].rows, splits["dev"].fingerprint), splits["dev"].targets)
+        mlm = None
+        if auxiliary is not None and auxiliary.alpha > 0:
+            texts = auxiliary.unlabeled
+            prompts = learner.encode(texts.rows, texts.fingerprint).prompts
+            mlm = MaskedModelling(learner.lm, prompts, auxiliary.batch_size, how.seed)
     with clock.phase("train"), progress.stage("train", how.steps) as advance:
         report = train(
             learner,
             encoded,
-            torch.tensor(sample.targets),
+            torch.tensor(sample.targets) if soft is None else soft,
             how,
             class_weight=weights,
             dev=dev,
+            temperature=temperature,
+            mlm=mlm,
+            alpha=auxiliary.alpha if auxiliary else 0.0,
             advance=advance,
         )
     return report, how
+
+
+def fit_and_score(
+    config: PetConfig,
+    session: Session,
+    splits: Mapping[str, Split],
+    score: Sequence[str],
+    clock: Clock,
+    progress: Progress,
+    **training: Any,
+) -> Fitted:
+    """Builds, trains and asks one learner: the core of a single run, of a member and of a student alike."""
+    with clock.phase("model"):
+        lm = session.language_model(config)
+    torch.manual_seed(config.trainer.seed)
+    learner = build_learner(config, lm, session)
+    trained = fit(config, learner, splits, clock, progress, **training)
+    fitted = Fitted(learner, {}, trained, 0)
+    for name in score:
+        fitted.scores[name], shortened = ask(learner, splits[name], clock, progress)
+        fitted.shortened += shortened if name == "test" else 0
+    return fitted
+
+
+def ask(learner: Learner, split: Split, clock: Clock, progress: Progress) -> tuple[Tensor, int]:
+    """Label scores `[examples, labels]` of a split, and how many of its examples were shortened."""
+    with clock.phase(f"encode {split.name}"), progress.stage("encode", len(split)) as advance:
+        encoded = learner.encode(split.rows, split.fingerprint, advance)
+    with clock.phase(f"evaluate {split.name}"), progress.stage("evaluate", len(split)) as advance:
+        return learner.predict(encoded, advance), encoded.shortened
+
+
+def saves_whole(config: PetConfig, session: Session) -> bool:
+    return config.save_model == "always" or (config.save_model == "auto" and not session.reuse)
 
 
 def execute(config: PetConfig, out: Path, session: Session, progress: Progress | None = None) -> Outcome:
@@ -139,49 +219,31 @@ def execute(config: PetConfig, out: Path, session: Session, progress: Progress |
     start = time.perf_counter()
     with clock.phase("data"):
         splits = session.splits(config)
-    with clock.phase("model"):
-        lm = session.language_model(config)
-    torch.manual_seed(config.trainer.seed)
-    learner = build_learner(config, lm, session)
-    trained = fit(config, learner, splits, clock, progress)
-    test = splits["test"]
-    with clock.phase("encode test"), progress.stage("encode", len(test)) as advance:
-        encoded = learner.encode(test.rows, test.fingerprint, advance)
-    with clock.phase("evaluate"), progress.stage("evaluate", len(test)) as advance:
-        scores = learner.predict(encoded, advance)
-    outcome = _outcome(config, learner, splits, scores, trained, encoded.shortened)
-    with clock.phase("write"):
-        whole = config.save_model == "always" or (config.save_model == "auto" and not session.reuse)
-        learner.save(out, whole)
-        results.write_run(out, config, outcome.metrics, predictions(test, scores, learner.labels), splits)
+    if config.ensemble.name != "none":
+        from pet_cli.members import execute_ensemble
+
+        outcome, n_scored = execute_ensemble(config, out, session, splits, clock, progress), len(splits["test"])
+    else:
+        fitted = fit_and_score(config, session, splits, ["test"], clock, progress)
+        outcome = outcome_of(config, fitted, splits)
+        n_scored = len(splits["test"])
+        with clock.phase("write"):
+            fitted.learner.save(out, saves_whole(config, session))
+            results.write_run(
+                out, config, outcome.metrics, predictions(splits["test"], outcome.scores, fitted.learner.labels), splits
+            )
     clock.seconds["total"] = time.perf_counter() - start
-    results.write_timing(out, timing(clock, lm, len(test)))
+    results.write_timing(out, timing(clock, session.device(config), n_scored))
     return outcome
 
 
-def _outcome(
-    config: PetConfig,
-    learner: Learner,
-    splits: dict[str, Split],
-    scores: Tensor,
-    trained: tuple[TrainReport, TrainSettings] | None,
-    shortened: int,
-) -> Outcome:
-    test = splits["test"]
-    metrics = evaluate(test.targets, scores.softmax(dim=1).double().numpy(), learner.labels)
-    sample = splits.get("train")
-    metrics |= {
-        "labels": learner.labels,
-        "n_train": len(sample) if sample else 0,
-        "n_dev": len(splits["dev"]) if sample else 0,
-        "n_test": len(test),
-        "max_test": config.data.max_test,
-        "shortened": shortened,
-        "seed": {"data": config.data.seed, "trainer": config.trainer.seed},
-        "versions": results.versions(),
-    }
-    if trained is not None:
-        report, how = trained
+def outcome_of(config: PetConfig, fitted: Fitted, splits: Mapping[str, Split]) -> Outcome:
+    """The metrics of a fitted learner on the test split."""
+    learner, scores = fitted.learner, fitted.scores["test"]
+    metrics = evaluate(splits["test"].targets, scores.softmax(dim=1).double().numpy(), learner.labels)
+    metrics |= facts(config, splits, learner.labels) | {"shortened": fitted.shortened}
+    if fitted.trained is not None:
+        report, how = fitted.trained
         metrics |= {
             "trained_parameters": learner.trained_parameters(),
             "steps": how.steps,
@@ -191,15 +253,28 @@ def _outcome(
             "dev_accuracy": report.dev_accuracy,
             "kept_step": report.kept_step,
         }
-    return Outcome(metrics, scores, test, warnings(metrics, splits))
+    return Outcome(metrics, scores, splits["test"], warnings(metrics, splits))
 
 
-def warnings(metrics: dict[str, Any], splits: dict[str, Split]) -> list[str]:
+def facts(config: PetConfig, splits: Mapping[str, Split], labels: list[str]) -> dict[str, Any]:
+    """What a result is about: labels, numbers of examples, seeds, versions."""
+    return {
+        "labels": labels,
+        "n_train": len(splits["train"]) if "train" in splits else 0,
+        "n_dev": len(splits["dev"]) if "dev" in splits else 0,
+        "n_test": len(splits["test"]),
+        "max_test": config.data.max_test,
+        "seed": {"data": config.data.seed, "trainer": config.trainer.seed},
+        "versions": results.versions(),
+    }
+
+
+def warnings(metrics: Mapping[str, Any], splits: Mapping[str, Split]) -> list[str]:
     """What a reader of the table should know before believing it."""
     found = []
     if metrics["one_label"] is not None:
         found.append(f"every prediction is '{metrics['one_label']}'")
-    if metrics["shortened"]:
+    if metrics.get("shortened"):
         found.append(f"{metrics['shortened']} of {metrics['n_test']} test examples were shortened")
     if metrics["max_test"] is not None:
         found.append(f"scored on {metrics['n_test']} test examples (data.max_test={metrics['max_test']})")
@@ -219,22 +294,22 @@ def predictions(test: Split, scores: Tensor, labels: list[str]) -> list[dict[str
             "row": example.row,
             "gold": labels[example.label] if example.label is not None else None,
             "predicted": labels[max(range(len(labels)), key=row.__getitem__)],
-            "probabilities": {label: round(p, 6) for label, p in zip(labels, row, strict=True)},
+            "probabilities": {label: float(f"{p:.6g}") for label, p in zip(labels, row, strict=True)},
         }
         for example, row in zip(test.examples, probabilities, strict=True)
     ]
 
 
-def timing(clock: Clock, lm: MaskedLM, n_test: int) -> dict[str, Any]:
+def timing(clock: Clock, device: torch.device, n_test: int) -> dict[str, Any]:
     """What differs from run to run: seconds, speed, memory, and the machine."""
-    scored = clock.seconds.get("encode test", 0.0) + clock.seconds.get("evaluate", 0.0)
+    scored = clock.seconds.get("encode test", 0.0) + clock.seconds.get("evaluate test", 0.0)
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024)
     return {
         "seconds": {name: round(seconds, 4) for name, seconds in clock.seconds.items()},
         "test_examples_per_second": round(n_test / scored, 1) if scored else None,
         "peak_memory_bytes": peak,
-        "peak_device_memory_bytes": torch.cuda.max_memory_allocated() if lm.device.type == "cuda" else None,
-        "device": str(lm.device),
+        "peak_device_memory_bytes": torch.cuda.max_memory_allocated() if device.type == "cuda" else None,
+        "device": str(device),
         "threads": torch.get_num_threads(),
         "process": os.getpid(),
     }

@@ -35,12 +35,12 @@ def k_shot(
     dev: list[Example] = []
     for index, label in enumerate(labels):
         own = [example for example in order if example.label == index]
-        wanted = (shots or 1) + dev_shots
+        wanted = (1 if shots is None else shots) + dev_shots
         if len(own) < wanted:
             asked = f"data.shots={shots}" + (f" and data.dev_shots={dev_shots}" if dev_shots else "")
             raise UserError(f"{asked}: label '{label}' has only {len(own)} training examples.")
-        dev += own[shots : shots + dev_shots] if shots else own[:dev_shots]
-        train += own[:shots] if shots else own[dev_shots:]
+        dev += own[:dev_shots] if shots is None else own[shots : shots + dev_shots]
+        train += own[dev_shots:] if shots is None else own[:shots]
     return ranked(train, seed), ranked(dev, seed)
 
 

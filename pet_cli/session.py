@@ -5,11 +5,14 @@ from __future__ import annotations
 import json
 from dataclasses import asdict
 
+import torch
+
 from pet_cli import config as settings
 from pet_cli import data
 from pet_cli.config import PetConfig
+from pet_cli.errors import UserError
 from pet_cli.memo import Memo
-from pet_cli.models.loading import load
+from pet_cli.models.loading import load, pick_device
 from pet_cli.models.masked import MaskedLM
 from pet_cli.sampling import capped, k_shot
 
@@ -26,6 +29,10 @@ class Session:
         self.memo = Memo()
         self._models = Memo(size=2)  # one in use, and one to go back to; large models fill the memory
         self._data = Memo(size=8)
+
+    def several(self) -> None:
+        """Announces that a run trains several models: from now on the weights are restored between them."""
+        self.reuse = True
 
     def language_model(self, config: PetConfig) -> MaskedLM:
         """The configuration's model, with its weights as they were loaded."""
@@ -45,6 +52,10 @@ class Session:
         if self.reuse:
             lm.keep_pristine()
         return lm
+
+    @staticmethod
+    def device(config: PetConfig) -> torch.device:
+        return pick_device(config.device)
 
     def splits(self, config: PetConfig) -> dict[str, data.Split]:
         """The run's data: `train` and `dev` as drawn, `test` and `unlabeled` as capped, and what was left out.
@@ -69,10 +80,12 @@ class Session:
         drawn = {"test": capped(splits["test"].examples, wanted.max_test, wanted.seed)}
         if "unlabeled" in splits:
             drawn["unlabeled"] = capped(splits["unlabeled"].examples, wanted.max_unlabeled, wanted.seed)
-        if config.tuning.name != "zero_shot":
-            if "train" not in splits:
-                raise data.UserError("There is no training split; a file named train is needed, or tuning=zero_shot.")
+        untrained = config.tuning.name == "zero_shot"
+        weighted = getattr(config.ensemble, "weights", None) in ("accuracy", "dev")
+        if "train" in splits and (weighted or not untrained):
             drawn["train"], drawn["dev"] = k_shot(
                 splits["train"].examples, labels, wanted.shots, wanted.seed, wanted.dev_shots
             )
+        elif not untrained and wanted.shots != 0:
+            raise UserError("There is no training split; a file named train is needed, or tuning=zero_shot.")
         return {name: data.Split(name, tuple(examples)) for name, examples in drawn.items()}

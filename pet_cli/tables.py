@@ -39,8 +39,33 @@ def show_run(metrics: Mapping[str, Any], warnings: Sequence[str]) -> None:
         numbers = [f"{line[name]:.3f}" for name in ("precision", "recall", "f1")]
         table.add_row(label, *numbers, str(line["n"]), str(line["predicted"]))
     out.print(table)
+    _show_members(out, metrics)
     for warning in warnings:
         out.print(f"note: {warning}", highlight=False)
+
+
+def _show_members(out: Console, metrics: Mapping[str, Any]) -> None:
+    """An ensemble's members beside it, their mean and the best of them; for iPET each generation."""
+    if "members" not in metrics:
+        return
+    table = plain_table("member", "accuracy", "macro-F1", "weight")
+    for line in metrics["members"]:
+        table.add_row(line["name"], f"{line['accuracy']:.3f}", f"{line['macro_f1']:.3f}", f"{line['weight']:.2f}")
+    own = metrics["members_accuracy"]
+    std = f" ± {own['std']:.3f}" if own["std"] is not None else ""
+    table.add_row("mean of members", f"{own['mean']:.3f}{std}", "", "", style="bold")
+    table.add_row(f"best member ({own['best']})", f"{own['best_accuracy']:.3f}", "", "")
+    if "ensemble" in metrics:
+        table.add_row(
+            "ensemble", f"{metrics['ensemble']['accuracy']:.3f}", f"{metrics['ensemble']['macro_f1']:.3f}", ""
+        )
+        table.add_row("student", f"{metrics['accuracy']:.3f}", f"{metrics['macro_f1']:.3f}", "", style="bold")
+    else:
+        table.add_row("ensemble", f"{metrics['accuracy']:.3f}", f"{metrics['macro_f1']:.3f}", "", style="bold")
+    out.print(table)
+    if len(metrics.get("generations", [])) > 1:
+        steps = ", ".join(f"{one['accuracy']:.3f}" for one in metrics["generations"])
+        out.print(f"ensemble by generation: {steps}", highlight=False)
 
 
 def show_sweep(rows: Sequence[Mapping[str, Any]], summary: Sequence[Mapping[str, Any]], folder: Path) -> None:

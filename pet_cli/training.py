@@ -66,7 +66,9 @@ def train(
     *,
     class_weight: Tensor | None = None,
     dev: tuple[Encoded, Sequence[int]] | None = None,
-    extra_loss: Callable[[int], Tensor] | None = None,
+    temperature: float = 1.0,
+    mlm: Callable[[int], Tensor] | None = None,
+    alpha: float = 0.0,
     advance: Callable[[int], None] | None = None,
 ) -> TrainReport:
     """Trains a learner in place.
@@ -74,7 +76,8 @@ def train(
     Args:
         targets: label indices `[examples]` or label probabilities `[examples, labels]`.
         dev: a development set; the parameters of the step that does best on it are kept.
-        extra_loss: a further loss of a step (PET's MLM loss), added to the label loss.
+        temperature: of soft targets, see `Learner.loss`.
+        mlm: PET's auxiliary loss of a step; the total is (1 - alpha) * label loss + alpha * this.
         advance: called after each step.
     """
     seed_everything(settings.seed)
@@ -99,9 +102,9 @@ def train(
     order = batches(len(data), settings.batch_size, settings.seed)
     for step in range(1, settings.steps + 1):
         indices = next(order)
-        loss = learner.loss(data, indices, targets[indices], class_weight)
-        if extra_loss is not None:
-            loss = loss + extra_loss(step)
+        loss = learner.loss(data, indices, targets[indices], class_weight, temperature)
+        if mlm is not None:
+            loss = (1 - alpha) * loss + alpha * mlm(step)
         loss.backward()
         torch.nn.utils.clip_grad_norm_(parameters, settings.grad_clip)
         optimizer.step()

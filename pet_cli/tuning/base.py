@@ -108,9 +108,20 @@ class Learner(ABC):
     def label_scores(self, encoded: Encoded, indices: Sequence[int]) -> Tensor:
         """Scores `[batch, labels]` of some of the examples; their softmax is the prediction."""
 
-    def loss(self, encoded: Encoded, indices: Sequence[int], targets: Tensor, weight: Tensor | None = None) -> Tensor:
-        """The training loss; targets are label indices `[batch]` or probabilities `[batch, labels]`."""
-        return F.cross_entropy(self.label_scores(encoded, indices), targets, weight=weight)
+    def loss(
+        self,
+        encoded: Encoded,
+        indices: Sequence[int],
+        targets: Tensor,
+        weight: Tensor | None = None,
+        temperature: float = 1.0,
+    ) -> Tensor:
+        """The training loss; targets are label indices `[batch]` or probabilities `[batch, labels]`.
+
+        With a `temperature` T the scores are divided by it and the loss multiplied by T^2 (Hinton et al. 2015).
+        """
+        scores = self.label_scores(encoded, indices) / temperature
+        return F.cross_entropy(scores, targets, weight=weight) * temperature**2
 
     @abstractmethod
     def small_parts(self) -> dict[str, Tensor]:
@@ -188,8 +199,16 @@ class PromptLearner(Learner):
     def label_scores(self, encoded: Encoded, indices: Sequence[int]) -> Tensor:
         return self.verbalizer.label_scores(self.word_scores(encoded, indices), self.word_weights)
 
-    def loss(self, encoded: Encoded, indices: Sequence[int], targets: Tensor, weight: Tensor | None = None) -> Tensor:
-        loss = self.verbalizer.loss(self.word_scores(encoded, indices), targets, weight, self.word_weights)
+    def loss(
+        self,
+        encoded: Encoded,
+        indices: Sequence[int],
+        targets: Tensor,
+        weight: Tensor | None = None,
+        temperature: float = 1.0,
+    ) -> Tensor:
+        words = self.word_scores(encoded, indices) / temperature
+        loss = self.verbalizer.loss(words, targets, weight, self.word_weights) * temperature**2
         if self.word_weights is not None:  # towards equal weights
             loss = loss + self.learned_penalty * self.word_weights.square().sum()
         return loss

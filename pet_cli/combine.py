@@ -1,0 +1,65 @@
+"""Combining the members of an ensemble: what each says of an example, how much it counts, and the answer.
+
+Works on log-probabilities `[members, examples, labels]` alone; knows nothing of models.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+COMBINATIONS = ("probabilities", "logits", "vote")
+WEIGHTS = ("uniform", "accuracy", "dev", "confidence")
+
+
+def combine(log_probabilities: np.ndarray, how: str, weights: np.ndarray | None = None) -> np.ndarray:
+    """The ensemble's log-probabilities `[examples, labels]`.
+
+    Args:
+        log_probabilities: `[members, examples, labels]`.
+        how: `probabilities`: their weighted mean. `logits`: the weighted mean of label scores, which is the
+            normalised geometric mean of probabilities. `vote`: each member votes for its best label with its weight;
+            among labels with equal votes the one with the higher mean probability wins.
+        weights: `[members]`, or `[members, examples]`; None is uniform. They are normalised here.
+    """
+    members, examples, _ = log_probabilities.shape
+    weight = np.ones((members, examples)) if weights is None else np.asarray(weights, dtype=float)
+    if weight.ndim == 1:
+        weight = np.repeat(weight[:, None], examples, axis=1)
+    weight = (weight / weight.sum(axis=0))[:, :, None]
+    if how == "logits":
+        return log_softmax((weight * log_probabilities).sum(axis=0))
+    probabilities = np.exp(log_softmax(log_probabilities))
+    mean = (weight * probabilities).sum(axis=0)
+    if how == "probabilities":
+        return np.log(mean)
+    votes = np.zeros_like(probabilities)
+    np.put_along_axis(votes, probabilities.argmax(axis=2)[:, :, None], 1.0, axis=2)
+    share = (weight * votes).sum(axis=0)
+    # Rounding makes equal sums of weights equal; a hundredth of a vote then breaks a tie and nothing else.
+    return np.log(0.99 * share.round(9) + 0.01 * mean) if members < 100 else np.log(share + 1e-6 * mean)
+
+
+def log_softmax(scores: np.ndarray) -> np.ndarray:
+    """Over the last axis, in float64."""
+    scores = np.asarray(scores, dtype=float)
+    scores = scores - scores.max(axis=-1, keepdims=True)
+    return scores - np.log(np.exp(scores).sum(axis=-1, keepdims=True))
+
+
+def confidence_weights(log_probabilities: np.ndarray) -> np.ndarray:
+    """Weights `[members, examples]`: a member counts for 1 - entropy / log(labels) of its answer to an example."""
+    probabilities = np.exp(log_probabilities)
+    entropy = -(probabilities * log_probabilities).sum(axis=2)
+    return np.maximum(1 - entropy / np.log(log_probabilities.shape[2]), 1e-6)
+
+
+def fit_weights(log_probabilities: np.ndarray, gold: Sequence[int], steps: int = 100) -> np.ndarray:
+    """Weights `[members]` of a mixture that make the development labels most likely, by expectation-maximisation."""
+    likelihood = np.exp(log_probabilities[:, np.arange(len(gold)), np.asarray(gold)])  # (M, N)
+    weights = np.full(len(likelihood), 1 / len(likelihood))
+    for _ in range(steps):
+        share = weights[:, None] * likelihood
+        weights = (share / share.sum(axis=0)).mean(axis=1)
+    return weights
