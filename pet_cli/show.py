@@ -71,7 +71,8 @@ def _print(config: PetConfig, fields: dict[str, str], session: object) -> None:
     cut = f", {prompt.cut} cut" if prompt.cut else ""
     out.print(f"length    {len(prompt.ids)} tokens, mask at {prompt.masks[0]}{cut}", highlight=False, markup=False)
     with torch.inference_mode():
-        logits = lm.word_scores(learner.states(encoded, [0]), None)[0]
+        assert encoded.states is not None
+        logits = lm.word_scores(encoded.states[0, 0], None)
         top = logits.softmax(0).topk(8)
         words = [lm.tokenizer.decode([i]).strip() for i in top.indices.tolist()]
         shown = ", ".join(f"{word} {p:.3f}" for word, p in zip(words, top.values.tolist(), strict=True))

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import inspect
 import shutil
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -30,7 +31,7 @@ class MaskedLM:
     """
 
     family = "masked"
-    pad_left = False
+    single_token_words = True
 
     def __init__(self, name: str, model: Any, tokenizer: Any, device: torch.device, bf16: bool = False) -> None:
         if tokenizer.mask_token is None:
@@ -100,6 +101,11 @@ class MaskedLM:
         if words is not None:
             weight, bias = weight[words], None if bias is None else bias[words]
         return F.linear(self.transform(states), weight, bias)
+
+    def score_words(self, batch: Batch, word_ids: Sequence[Sequence[int]], embeds: Tensor | None = None) -> Tensor:
+        """Logits of words of one token each at the mask of each prompt, `[batch, words]`."""
+        words = torch.tensor([ids[0] for ids in word_ids], device=self.device)
+        return self.word_scores(self.states(batch, embeds)[:, 0], words)
 
     def save(self, folder: Path) -> None:
         """Writes model and tokenizer so that plain `from_pretrained` reads them; whole or not at all."""

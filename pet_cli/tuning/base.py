@@ -17,7 +17,7 @@ from pet_cli.errors import UserError
 from pet_cli.files import atomic
 from pet_cli.memo import Memo
 from pet_cli.models.masked import MaskedLM
-from pet_cli.prompts import Prompt, PromptEncoder, buckets, word_ids
+from pet_cli.prompts import Batch, Prompt, PromptEncoder, buckets, word_ids
 from pet_cli.template import Template
 from pet_cli.verbalizer import Verbalizer
 
@@ -178,23 +178,24 @@ class PromptLearner(Learner):
     ) -> None:
         super().__init__(*args, **options)
         self.verbalizer = verbalizer
-        self.words = torch.tensor(label_word_ids(self.lm.tokenizer, verbalizer, self.template.glued()))
-        self.words = self.words.to(self.lm.device)
+        self.word_ids = label_word_ids(self.lm, verbalizer, self.template.glued())
+        self.words = torch.tensor([ids[0] for ids in self.word_ids], device=self.lm.device)
         self.learned_rate = learned_rate
         self.learned_penalty = learned_penalty
         self.word_weights: nn.Parameter | None = None
         if verbalizer.combine == "learned":
             self.word_weights = nn.Parameter(torch.zeros(len(self.words), device=self.lm.device))
 
-    def states(self, encoded: Encoded, indices: Sequence[int]) -> Tensor:
-        """States at the mask `[batch, hidden]`: those computed once, or computed now."""
-        if encoded.states is not None:
-            return encoded.states[indices, 0]
-        return self.lm.states(self.lm.collate([encoded.prompts[i] for i in indices]))[:, 0]
+    def embeds(self, batch: Batch) -> Tensor | None:
+        """Input embeddings `[batch, length, embedding]` in place of the looked-up ones, for soft prompts."""
+        return None
 
     def word_scores(self, encoded: Encoded, indices: Sequence[int]) -> Tensor:
-        """Logits of the label words at the mask, `[batch, words]`."""
-        return self.lm.word_scores(self.states(encoded, indices), self.words)
+        """Scores of the label words at the mask, `[batch, words]`, from states computed once or computed now."""
+        if encoded.states is not None:
+            return self.lm.word_scores(encoded.states[indices, 0], self.words)
+        batch = self.lm.collate([encoded.prompts[i] for i in indices])
+        return self.lm.score_words(batch, self.word_ids, self.embeds(batch))
 
     def label_scores(self, encoded: Encoded, indices: Sequence[int]) -> Tensor:
         return self.verbalizer.label_scores(self.word_scores(encoded, indices), self.word_weights)
@@ -239,28 +240,30 @@ class PromptLearner(Learner):
         return self.memo.get(key, compute)
 
 
-def label_word_ids(tokenizer: Any, verbalizer: Verbalizer, glued: bool) -> list[int]:
-    """One token id for each label word, in the order of `verbalizer.flat`.
+def label_word_ids(lm: MaskedLM, verbalizer: Verbalizer, glued: bool) -> list[list[int]]:
+    """The token ids of each label word, in the order of `verbalizer.flat`; of a masked LM's words a single one.
 
     Raises:
-        UserError: a word that is several tokens, is unknown to the tokenizer, or shares its token with another's.
+        UserError: a word that is several tokens where one is needed, or is unknown to the tokenizer, or is the same
+            tokens as another.
     """
-    ids: list[int] = []
+    tokenizer = lm.tokenizer
+    found: list[list[int]] = []
     for word in verbalizer.flat:
         pieces = word_ids(tokenizer, word, space=not glued)
-        if len(pieces) != 1 or pieces[0] == tokenizer.unk_token_id:
+        if tokenizer.unk_token_id in pieces:
+            raise UserError(f"verbalizer: '{word}' is not in this model's vocabulary. Choose another word.")
+        if len(pieces) > 1 and lm.single_token_words:
             shown = " ".join(tokenizer.convert_ids_to_tokens(pieces))
             raise UserError(
                 f"verbalizer: '{word}' is {len(pieces)} tokens for this model ({shown}); a label word must be one. "
                 "Choose another word."
-                if len(pieces) != 1
-                else f"verbalizer: '{word}' is not in this model's vocabulary. Choose another word."
             )
-        if pieces[0] in ids:
-            other = verbalizer.flat[ids.index(pieces[0])]
+        if pieces in found:
+            other = verbalizer.flat[found.index(pieces)]
             raise UserError(f"verbalizer: '{other}' and '{word}' are the same token for this model.")
-        ids.append(pieces[0])
-    return ids
+        found.append(pieces)
+    return found
 
 
 def decay_groups(parameters: Sequence[tuple[str, nn.Parameter]], learning_rate: float) -> list[dict[str, Any]]:

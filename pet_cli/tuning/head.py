@@ -30,7 +30,8 @@ class HeadLearner(ZeroShotLearner):
         self.bias = nn.Parameter(rows.new_zeros(len(rows)) if bias is None else bias.detach()[self.words].clone())
 
     def word_scores(self, encoded: Encoded, indices: Sequence[int]) -> Tensor:
-        return F.linear(self.transform(self.states(encoded, indices)), self.decoder, self.bias)
+        assert encoded.states is not None
+        return F.linear(self.transform(encoded.states[indices, 0]), self.decoder, self.bias)
 
     def parameter_groups(self, learning_rate: float) -> list[dict[str, Any]]:
         own = [*self.transform.named_parameters(), ("bias", self.bias), ("decoder", self.decoder)]
