@@ -30,6 +30,8 @@ def check(config: PetConfig) -> None:
         raise not_allowed("device", config.device, _DEVICES)
     if config.save_model not in ("auto", "always", "never"):
         raise not_allowed("save_model", config.save_model, ("auto", "always", "never"))
+    if config.data.fewer not in ("error", "take"):
+        raise not_allowed("data.fewer", config.data.fewer, ("error", "take"))
     if config.trainer.class_weights not in ("none", "balanced"):
         raise not_allowed("trainer.class_weights", config.trainer.class_weights, ("none", "balanced"))
     if config.scoring.combine not in COMBINATIONS:

@@ -20,6 +20,7 @@ class SourceConfig:
     hub: str | None = None
     config: str | None = None
     revision: str | None = None
+    label: str | None = None  # the hub's label column, where it is not the task's
     splits: dict[str, str] = field(default_factory=dict)  # ours: the hub's
     path: str | None = None  # a folder inside the package
 
@@ -50,6 +51,7 @@ class ModelConfig:
 class DataConfig:
     path: str | None = None
     shots: int | None = 16
+    fewer: str = "error"
     dev_shots: int = 0
     fields: dict[str, str] = field(default_factory=dict)
     label: str | None = None
@@ -129,6 +131,7 @@ class FullTuning(TrainedTuning):
 @dataclass
 class HeadTuning(TrainedTuning):
     name: str = "head"
+    anchor: float = 10.0
     decoder: bool = False
 
 

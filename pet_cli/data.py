@@ -243,7 +243,7 @@ def _hub(task: TaskConfig, data: DataConfig, labels: Sequence[str]) -> dict[str,
         ) from None
     splits = {}
     for name, rows in loaded.items():
-        names = getattr(rows.features.get(data.label or task.label), "names", None)
+        names = getattr(rows.features.get(data.label or source.label or task.label), "names", None)
         by_name = names if names and {_plain(n) for n in names} == {_plain(label) for label in labels} else None
         reader = _label_reader(task, data, labels, by_name, hub=True)
         places = ((f"{source.hub} {name}, row {number}", row) for number, row in enumerate(rows))
@@ -268,7 +268,7 @@ def _examples(
     for number, (place, row) in enumerate(rows):
         if columns is None:
             columns = {ours: _column(ours, row, source, task, data) for ours in task.fields}
-            label_column = _label_column(name, row, source, task, data)
+            label_column = None if name == "unlabeled" else _label_column(name, row, source, task, data)
         fields = {}
         for ours, column in columns.items():
             value = row.get(column)
@@ -303,10 +303,11 @@ def _column(ours: str, row: Mapping[str, Any], source: str, task: TaskConfig, da
 
 
 def _label_column(split: str, row: Mapping[str, Any], source: str, task: TaskConfig, data: DataConfig) -> str | None:
+    for column in (data.label or task.label, task.source.label):
+        if column is not None and column in row:
+            return column
     column = data.label or task.label
-    if column in row:
-        return column
-    if split in ("unlabeled", "test"):
+    if split == "test":
         return None
     raise UserError(
         f"{source}: no label column '{column}'; there are {choices(row)}.{nearest(column, row)} "

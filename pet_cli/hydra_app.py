@@ -106,7 +106,8 @@ class CheckSweep(Callback):
         from hydra.core.override_parser.overrides_parser import OverridesParser
 
         folder = Path(config.hydra.sweep.dir)
-        overrides = OverridesParser.create().parse_overrides(list(config.hydra.overrides.task))
+        given = [f"{key}={value}" for key, value in (config.hydra.sweeper.get("params") or {}).items()]
+        overrides = OverridesParser.create().parse_overrides([*given, *config.hydra.overrides.task])
         combinations = BasicSweeper.split_arguments(overrides, None)[0]
         resume = False
         for combination in combinations:

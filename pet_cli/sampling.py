@@ -23,9 +23,17 @@ def ranked(examples: Sequence[Example], seed: int) -> list[Example]:
 
 
 def k_shot(
-    examples: Sequence[Example], labels: Sequence[str], shots: int | None, seed: int, dev_shots: int = 0
+    examples: Sequence[Example],
+    labels: Sequence[str],
+    shots: int | None,
+    seed: int,
+    dev_shots: int = 0,
+    take_fewer: bool = False,
 ) -> tuple[list[Example], list[Example]]:
     """Draws `shots` training and `dev_shots` further development examples of each label; `shots=None` takes the rest.
+
+    Args:
+        take_fewer: takes what there is of a label with too few, instead of raising.
 
     Raises:
         UserError: a label has fewer examples than asked for.
@@ -36,9 +44,11 @@ def k_shot(
     for index, label in enumerate(labels):
         own = [example for example in order if example.label == index]
         wanted = (1 if shots is None else shots) + dev_shots
-        if len(own) < wanted:
+        if len(own) < wanted and not take_fewer:
             asked = f"data.shots={shots}" + (f" and data.dev_shots={dev_shots}" if dev_shots else "")
-            raise UserError(f"{asked}: label '{label}' has only {len(own)} training examples.")
+            raise UserError(
+                f"{asked}: label '{label}' has only {len(own)} training examples (data.fewer=take takes what there is)."
+            )
         dev += own[:dev_shots] if shots is None else own[shots : shots + dev_shots]
         train += own[dev_shots:] if shots is None else own[:shots]
     return ranked(train, seed), ranked(dev, seed)

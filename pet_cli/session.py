@@ -84,7 +84,7 @@ class Session:
         weighted = getattr(config.ensemble, "weights", None) in ("accuracy", "dev")
         if "train" in splits and (weighted or not untrained):
             drawn["train"], drawn["dev"] = k_shot(
-                splits["train"].examples, labels, wanted.shots, wanted.seed, wanted.dev_shots
+                splits["train"].examples, labels, wanted.shots, wanted.seed, wanted.dev_shots, wanted.fewer == "take"
             )
         elif not untrained and wanted.shots != 0:
             raise UserError("There is no training split; a file named train is needed, or tuning=zero_shot.")

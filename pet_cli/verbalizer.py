@@ -101,7 +101,8 @@ class Verbalizer:
         """Log of each label's share of votes; a tie is broken by the mean probability, a hundredth of a vote."""
         sets = torch.tensor(self.sets, device=word_scores.device)  # (S, L)
         probabilities = word_scores[:, sets].softmax(dim=-1)  # (B, S, L)
-        votes = F.one_hot(probabilities.argmax(dim=-1), sets.shape[1]).to(probabilities).mean(dim=1)
+        best = (probabilities == probabilities.amax(dim=-1, keepdim=True)).to(probabilities)
+        votes = (best / best.sum(dim=-1, keepdim=True)).mean(dim=1)  # labels that tie in a set share its vote
         return (0.99 * votes + 0.01 * probabilities.mean(dim=1)).log()
 
     def loss(self, word_scores: Tensor, targets: Tensor, weight: Tensor | None, learned: Tensor | None) -> Tensor:

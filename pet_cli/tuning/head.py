@@ -6,6 +6,7 @@ import copy
 from collections.abc import Sequence
 from typing import Any
 
+import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
@@ -19,6 +20,10 @@ class HeadLearner(ZeroShotLearner):
     Other words' biases and projections get no gradient from a softmax over label words, so only the label words'
     rows are copied. With `settings.decoder` their rows of the projection train too, untied from the input
     embeddings: the encoder, and so the states computed once, stay as they are.
+
+    A few hundred steps on a few dozen examples can carry the head anywhere. `settings.anchor` draws it back: the loss
+    gains anchor / examples * |weights - pretrained weights|^2, a Gaussian prior around what pretraining found, so its
+    pull fades as examples come in.
     """
 
     def __init__(self, *args: Any, **options: Any) -> None:
@@ -26,12 +31,26 @@ class HeadLearner(ZeroShotLearner):
         self.transform = copy.deepcopy(self.lm.transform)
         weight, bias = self.lm.decoder
         rows = weight.detach()[self.words].clone()
+        self.start = [parameter.detach().clone() for parameter in self.transform.parameters()]
         self.decoder = nn.Parameter(rows, requires_grad=self.settings.decoder)
         self.bias = nn.Parameter(rows.new_zeros(len(rows)) if bias is None else bias.detach()[self.words].clone())
 
     def word_scores(self, encoded: Encoded, indices: Sequence[int]) -> Tensor:
         assert encoded.states is not None
         return F.linear(self.transform(encoded.states[indices, 0]), self.decoder, self.bias)
+
+    def loss(
+        self,
+        encoded: Encoded,
+        indices: Sequence[int],
+        targets: Tensor,
+        weight: Tensor | None = None,
+        temperature: float = 1.0,
+    ) -> Tensor:
+        pairs = zip(self.transform.parameters(), self.start, strict=True)
+        distance = torch.stack([(now - before).square().sum() for now, before in pairs]).sum()
+        pull = self.settings.anchor / len(encoded) * distance
+        return super().loss(encoded, indices, targets, weight, temperature) + pull
 
     def parameter_groups(self, learning_rate: float) -> list[dict[str, Any]]:
         own = [*self.transform.named_parameters(), ("bias", self.bias), ("decoder", self.decoder)]
