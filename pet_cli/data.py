@@ -247,7 +247,7 @@ def _hub(task: TaskConfig, data: DataConfig, labels: Sequence[str]) -> dict[str,
         by_name = names if names and {_plain(n) for n in names} == {_plain(label) for label in labels} else None
         reader = _label_reader(task, data, labels, by_name, hub=True)
         places = ((f"{source.hub} {name}, row {number}", row) for number, row in enumerate(rows))
-        splits[name] = _examples(name, places, f"{source.hub} {name}", task, data, reader)
+        splits[name] = _examples(name, places, f"{source.hub} {name}", task, data, reader, hub=True)
     return _scored(splits, str(source.hub))
 
 
@@ -261,6 +261,7 @@ def _examples(
     task: TaskConfig,
     data: DataConfig,
     label_of: Callable[[Any, str], int | None],
+    hub: bool = False,
 ) -> Split:
     columns: dict[str, str] | None = None
     label_column: str | None = None
@@ -268,7 +269,7 @@ def _examples(
     for number, (place, row) in enumerate(rows):
         if columns is None:
             columns = {ours: _column(ours, row, source, task, data) for ours in task.fields}
-            label_column = None if name == "unlabeled" else _label_column(name, row, source, task, data)
+            label_column = None if name == "unlabeled" else _label_column(name, row, source, task, data, hub)
         fields = {}
         for ours, column in columns.items():
             value = row.get(column)
@@ -302,11 +303,15 @@ def _column(ours: str, row: Mapping[str, Any], source: str, task: TaskConfig, da
     )
 
 
-def _label_column(split: str, row: Mapping[str, Any], source: str, task: TaskConfig, data: DataConfig) -> str | None:
-    for column in (data.label or task.label, task.source.label):
-        if column is not None and column in row:
-            return column
-    column = data.label or task.label
+def _label_column(
+    split: str, row: Mapping[str, Any], source: str, task: TaskConfig, data: DataConfig, hub: bool
+) -> str | None:
+    own = task.source.label if hub and task.source.label is not None else task.label
+    column = data.label or own
+    if column in row:
+        return column
+    if not hub and data.label is None and task.source.label in row:
+        return task.source.label  # a file in the hub's own format
     if split == "test":
         return None
     raise UserError(

@@ -20,7 +20,7 @@ def prepare(argv: Sequence[str]) -> list[str]:
             if argument in _WITH_VALUE:
                 flags += [value for value in [next(rest, None)] if value is not None]
         else:
-            overrides.append(quote(argument))
+            overrides.append(quote(f"+{argument}" if argument.startswith("experiment=") else argument))
     return flags + _model_by_name(overrides)
 
 

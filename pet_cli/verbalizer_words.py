@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -34,23 +35,34 @@ def parse_words(verbalizer: Mapping[Any, Any], labels: Sequence[str]) -> dict[st
             raise UserError(f"verbalizer: no word for label '{label}'; every label needs one.")
         words = given[label]
         if not isinstance(words, Mapping):
-            words = dict.fromkeys(words if isinstance(words, (list, tuple)) else [words], 1.0)
+            listed = words if isinstance(words, (list, tuple)) else [words]
+            for word in listed:
+                _check_text(word, label)
+            words = dict.fromkeys(listed, 1.0)
         if not words:
             raise UserError(f"verbalizer: no word for label '{label}'; every label needs one.")
         parsed[label] = {}
         for word, weight in words.items():
-            if not isinstance(word, str):
-                text = {True: "Yes or true", False: "No or false"}.get(word, word)
-                raise UserError(f"verbalizer: the word {word!r} of label '{label}' is not text; quote it: \"{text}\".")
+            _check_text(word, label)
             word = word.strip()
             if not word:
                 raise UserError(f"verbalizer: label '{label}' has an empty word.")
+            if owner.get(word) == label:
+                raise UserError(f"verbalizer: '{word}' stands twice for label '{label}'.")
             if word in owner:
                 raise UserError(f"verbalizer: '{word}' is a word of both '{owner[word]}' and '{label}'.")
-            if not isinstance(weight, (int, float)) or isinstance(weight, bool) or weight < 0:
+            if not isinstance(weight, (int, float)) or isinstance(weight, bool) or not 0 <= weight < math.inf:
                 raise UserError(f"verbalizer: the weight of '{word}' is {weight!r}; it must be a number >= 0.")
             owner[word] = label
             parsed[label][word] = float(weight)
         if not any(parsed[label].values()):
             raise UserError(f"verbalizer: every word of label '{label}' has weight 0.")
     return parsed
+
+
+def _check_text(word: Any, label: str) -> None:
+    if not isinstance(word, str):
+        text = word
+        if isinstance(word, bool):  # YAML reads a bare Yes or No as one
+            text = "Yes or true" if word else "No or false"
+        raise UserError(f"verbalizer: the word {word!r} of label '{label}' is not text; quote it: \"{text}\".")
