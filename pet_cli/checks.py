@@ -61,7 +61,9 @@ def check(config: PetConfig) -> None:
         raise UserError(f"data.test_fraction={config.data.test_fraction}: must lie between 0 and 1.")
     if len(set(config.task.labels)) != len(config.task.labels):
         raise UserError(f"task.labels={config.task.labels}: a label stands there twice.")
-    for name in config.data.fields:
+    if config.data.fields is not None and not isinstance(config.data.fields, dict):
+        raise UserError("data.fields: write our field: their column, such as data.fields='{text: review}'.")
+    for name in config.data.fields or {}:
         if name not in config.task.fields:
             raise not_allowed("data.fields", name, config.task.fields)
     if isinstance(config.ensemble, PatternsEnsemble):

@@ -59,7 +59,7 @@ def _dispatch(arguments: list[str]) -> int:
     if not arguments:
         parser.print_help()
         return 0
-    commands = ("train", "show", "list", "predict")
+    commands = ("train", "show", "list", "predict", "ensemble", "report", "explain")
     if not arguments[0].startswith("-") and arguments[0] not in commands:
         raise not_allowed("command", arguments[0], commands)
     options, rest = parser.parse_known_args(arguments)
@@ -73,6 +73,18 @@ def _dispatch(arguments: list[str]) -> int:
         from pet_cli.listing import listing
 
         return listing(options.what, options.of, options.config_dir)
+    if options.command == "ensemble":
+        from pet_cli.recombine import recombine
+
+        return recombine(options.runs, options.combine, options.weights, options.output)
+    if options.command == "report":
+        from pet_cli.report import command
+
+        return command(options.folders, options.output)
+    if options.command == "explain":
+        from pet_cli.explain import explain
+
+        return explain(options.run, options.top)
     from pet_cli.predict import predict
 
     return predict(options.run, options.file, options.text, options.output)
@@ -99,6 +111,17 @@ def _parser() -> argparse.ArgumentParser:
     predict.add_argument("--file", help="a jsonl, csv, tsv or parquet file with the task's columns")
     predict.add_argument("--text", action="append", help="a text; again for a second field, in the task's order")
     predict.add_argument("--output", help="write jsonl here instead of to the terminal")
+    ensemble = commands.add_parser("ensemble", help="combine finished runs, or an ensemble's members, again")
+    ensemble.add_argument("runs", nargs="+", metavar="RUN", help="folders of runs on the same test examples")
+    ensemble.add_argument("--combine", default="probabilities", help="probabilities, logits, vote")
+    ensemble.add_argument("--weights", default="uniform", help="uniform, confidence, or numbers such as 1,1,2")
+    ensemble.add_argument("--output", help="write metrics and predictions into this folder")
+    report = commands.add_parser("report", help="one page of tables and plots from sweeps or runs")
+    report.add_argument("folders", nargs="+", metavar="FOLDER", help="folders of sweeps or runs")
+    report.add_argument("--output", help="write here instead of into FOLDER/report")
+    explain = commands.add_parser("explain", help="the vocabulary's words nearest to a trained prompt")
+    explain.add_argument("run", help="the folder of a run")
+    explain.add_argument("--top", type=int, default=5, help="words for each vector")
     return parser
 
 

@@ -53,7 +53,7 @@ class DataConfig:
     shots: int | None = 16
     fewer: str = "error"
     dev_shots: int = 0
-    fields: dict[str, str] = field(default_factory=dict)
+    fields: Any = None  # a mapping; typed in checks.py, since Hydra cannot set new keys of a typed one
     label: str | None = None
     labels: Any = None
     max_test: int | None = None
@@ -82,6 +82,7 @@ class ScoringConfig:
     combine: str = "mean"
     learned_rate: float = 0.05
     learned_penalty: float = 0.01
+    length_normalise: bool = True
 
 
 @dataclass
@@ -144,6 +145,68 @@ class ClassifierTuning(TrainedTuning):
 
 
 @dataclass
+class FrozenTuning(TrainedTuning):
+    """What every mode with a frozen model says."""
+
+    learning_rate: float | None = 1e-2
+    epochs: int = 5
+    min_steps: int = 300
+    dropout: bool = False
+
+
+@dataclass
+class SoftPromptTuning(FrozenTuning):
+    name: str = "soft_prompt"
+    length: int | None = 20
+    init: str = "labels"
+    text: str | None = None
+    conditioned: bool = False
+    bottleneck: int = 32
+
+
+@dataclass
+class WordEmbeddingTuning(FrozenTuning):
+    name: str = "word_embedding"
+    init: str = "vocab"
+    text: str | None = None
+    freeze_model: bool = True
+    model_learning_rate: float | None = None
+
+
+@dataclass
+class PTuningTuning(FrozenTuning):
+    name: str = "p_tuning"
+    length: int | None = 20
+    init: str = "labels"
+    text: str | None = None
+    encoder: str = "lstm"
+    hidden: int | None = None
+
+
+@dataclass
+class PrefixTuning(FrozenTuning):
+    name: str = "prefix"
+    length: int = 20
+    init: str = "vocab"
+    text: str | None = None
+    projection: bool = False
+    bottleneck: int = 128
+
+
+@dataclass
+class LoraTuning(FrozenTuning):
+    name: str = "lora"
+    rank: int = 8
+    alpha: float = 16.0
+    targets: Any = None  # null, linear, or ends of module names
+
+
+@dataclass
+class BitfitTuning(FrozenTuning):
+    name: str = "bitfit"
+
+
+@dataclass
 class NoEnsemble:
     name: str = "none"
 
@@ -203,6 +266,12 @@ TUNINGS: dict[str, type] = {
     "head": HeadTuning,
     "full": FullTuning,
     "classifier": ClassifierTuning,
+    "soft_prompt": SoftPromptTuning,
+    "word_embedding": WordEmbeddingTuning,
+    "p_tuning": PTuningTuning,
+    "prefix": PrefixTuning,
+    "lora": LoraTuning,
+    "bitfit": BitfitTuning,
 }
 ENSEMBLES: dict[str, type] = {
     "none": NoEnsemble,

@@ -289,7 +289,8 @@ def _examples(
 
 def columns_for(ours: str, task: TaskConfig, data: DataConfig) -> list[str]:
     """The columns that may hold a field, the likeliest first."""
-    return [data.fields[ours]] if ours in data.fields else [ours, task.fields[ours]]
+    given = data.fields or {}
+    return [str(given[ours])] if ours in given else [ours, task.fields[ours]]
 
 
 def _column(ours: str, row: Mapping[str, Any], source: str, task: TaskConfig, data: DataConfig) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import sys
 import time
@@ -35,15 +36,22 @@ from pet_cli.overrides import is_sweep, prepare
 ConfigStore.instance().store(name="schema", node=PetConfig)
 
 
+_FIRST_KEYS = ("pattern", "verbalizer", "tuning", "ensemble", "model", "data.shots", "seed", "task")
+_LONG_KEYS = ("data.path", "experiment", "template", "verbalizer", "data.fields", "data.labels", "data.max_test")
+
+
 def folder_name(overrides: str) -> str:
-    """A run's folder within a sweep: its overrides, where a folder can bear their characters, shortened."""
+    """A run's folder within a sweep: its overrides as far as a folder can bear them, and a hash of them all.
+
+    It depends on nothing else, so a sweep that grows finds its finished runs under the same names.
+    """
     import hashlib
     import re
 
-    safe = re.sub(r"[^\w.=,+-]+", "_", overrides).strip("_.") or "run"
-    if safe == overrides and len(safe) <= 100:
-        return safe
-    return f"{safe[:90]}-{hashlib.sha256(overrides.encode()).hexdigest()[:8]}"
+    kept = {one.lstrip("+").partition("=")[0]: one for one in overrides.split(",")}
+    order = [key for key in (*_FIRST_KEYS, *kept) if key in kept and key not in _LONG_KEYS]
+    safe = re.sub(r"[^\w.=,+-]+", "_", ",".join(kept[key] for key in dict.fromkeys(order))).strip("_.,")[:80] or "run"
+    return f"{safe}-{hashlib.sha256(overrides.encode()).hexdigest()[:6]}"
 
 
 OmegaConf.register_new_resolver("pet_folder", folder_name, replace=True)
@@ -55,6 +63,7 @@ class Sweep:
 
     folder: Path
     total: int
+    varied: list[str]
     done: int = 0
     start: float = field(default_factory=time.monotonic)
 
@@ -64,12 +73,24 @@ class Sweep:
         seconds = (time.monotonic() - self.start) / self.done * (self.total - self.done)
         return f", about {duration(seconds)} left" if self.done < self.total else ""
 
+    def name(self, overrides: Sequence[str]) -> str:
+        """A run by what sets it apart from the sweep's others."""
+        return " ".join(one for one in overrides if one.partition("=")[0] in self.varied) or "run"
+
 
 def duration(seconds: float) -> str:
     return f"{seconds:.0f} s" if seconds < 90 else f"{seconds / 60:.0f} min"
 
 
+class Refused(BaseException):
+    """Ends a sweep before its first run. Hydra turns any `Exception` of a callback into a warning and goes on."""
+
+    def __init__(self, error: Exception) -> None:
+        self.error = error
+
+
 _sweep: Sweep | None = None
+_error: Exception | None = None
 _session: Any = None
 _outcome: Any = None
 
@@ -77,9 +98,13 @@ _outcome: Any = None
 def typed(cfg: DictConfig) -> PetConfig:
     """A composed configuration as checked plain dataclasses. Raises `UserError`."""
     try:
-        config = OmegaConf.to_object(cfg)
+        values = OmegaConf.to_container(cfg, resolve=True, throw_on_missing=True)
+        # Once more over the schema: `+key=value` may have added what nobody reads.
+        config = OmegaConf.to_object(OmegaConf.merge(OmegaConf.structured(PetConfig), values))
     except MissingMandatoryValue as error:
         raise UserError(f"{error.full_key or error.key}: a value is needed.") from None
+    except OmegaConfBaseException as error:
+        raise _bad_key_or_value(error) from None
     assert isinstance(config, PetConfig)
     config.tuning = _typed_group("tuning", config.tuning, TUNINGS)
     config.ensemble = _typed_group("ensemble", config.ensemble, ENSEMBLES)
@@ -101,6 +126,13 @@ class CheckSweep(Callback):
     """Checks every combination of a sweep before its first run."""
 
     def on_multirun_start(self, config: DictConfig, **kwargs: Any) -> None:
+        try:
+            self.check(config)
+        except Exception as error:
+            raise Refused(error) from None
+
+    def check(self, config: DictConfig) -> None:
+        """Composes and checks each combination, and makes sure that the folder is free."""
         global _sweep
         from hydra._internal.core_plugins.basic_sweeper import BasicSweeper
         from hydra.core.override_parser.overrides_parser import OverridesParser
@@ -116,22 +148,39 @@ class CheckSweep(Callback):
             raise UserError(
                 f"hydra.sweep.dir={folder}: the folder is not empty. Give another, or resume=true to go on with it."
             )
-        _sweep = Sweep(folder, len(combinations))
+        values: dict[str, set[str]] = {}
+        for combination in combinations:
+            for override in combination:
+                key, _, value = override.partition("=")
+                values.setdefault(key, set()).add(value)
+        _sweep = Sweep(folder, len(combinations), [key for key, seen in values.items() if len(seen) > 1])
         # Callbacks run only in the process of the sweep; a message here must not reach stdout's table.
         print(f"Sweep of {len(combinations)} runs in {folder}", file=sys.stderr)
 
 
 def job(cfg: DictConfig) -> dict[str, Any]:
     """The task function: one run, in this process or a launcher's worker. Its folder tells how it ended."""
-    global _session, _outcome
-    config = typed(cfg)
+    global _error
     hydra_config = HydraConfig.get()
     out = Path(hydra_config.runtime.output_dir)
     sweeping = hydra_config.mode == RunMode.MULTIRUN
-    overrides = list(hydra_config.overrides.task)
+    try:
+        return _run(typed(cfg), out, list(hydra_config.overrides.task), sweeping)
+    except Exception as error:
+        # Kept for `train`: Hydra would print its own account of an error first.
+        _error = error
+        if not sweeping:
+            _clean(out)
+        return {"folder": str(out), "message": str(error)}
+
+
+def _run(config: PetConfig, out: Path, overrides: list[str], sweeping: bool) -> dict[str, Any]:
+    global _session, _outcome
     state = _state(out)
-    if config.resume and state.get("status") == "done" and state.get("fingerprint") == results.fingerprint(config):
-        return _finish(out, sweeping, "done already")
+    if config.resume and state.get("status") == "done":
+        if state.get("fingerprint") == results.fingerprint(config):
+            return _finish(out, overrides, sweeping, "done already")
+        raise UserError(f"{out} holds a finished run of another configuration or version; give another folder.")
     if not config.resume and any(out.iterdir()):
         raise UserError(f"hydra.run.dir={out}: the folder is not empty. Give another, or resume=true.")
     results.write_state(out, "running", config, overrides, None)
@@ -149,26 +198,34 @@ def job(cfg: DictConfig) -> dict[str, Any]:
         raise
     except Exception as error:
         if not sweeping:
-            (out / "state.json").unlink(missing_ok=True)
             raise
         results.write_config(out, config)
         message = str(error) if isinstance(error, UserError) else f"{type(error).__name__}: {_first_line(error)}"
         results.write_state(out, "failed", config, overrides, message)
-        return _finish(out, sweeping, f"FAILED: {message}")
+        return _finish(out, overrides, sweeping, f"FAILED: {message}")
     results.write_state(out, "done", config, overrides, None)
     if not sweeping:
         results.point_latest(out)
     accuracy = _outcome.metrics["accuracy"]
-    return _finish(out, sweeping, f"accuracy {accuracy:.3f} ({duration(time.monotonic() - start)})")
+    return _finish(out, overrides, sweeping, f"accuracy {accuracy:.3f} ({duration(time.monotonic() - start)})")
 
 
-def _finish(out: Path, sweeping: bool, message: str) -> dict[str, Any]:
-    if sweeping:
-        place = ""
-        if _sweep is not None:
-            _sweep.done += 1
-            place = f"run {_sweep.done} of {_sweep.total}: "
-        print(f"{place}{out.name}: {message}{_sweep.left() if _sweep else ''}", file=sys.stderr, flush=True)
+def _clean(out: Path) -> None:
+    """Leaves nothing of a single run that failed before it had results."""
+    state = _state(out)
+    if state.get("status") == "running":
+        (out / "state.json").unlink(missing_ok=True)
+    with contextlib.suppress(OSError):
+        out.rmdir()  # only where it is empty
+
+
+def _finish(out: Path, overrides: Sequence[str], sweeping: bool, message: str) -> dict[str, Any]:
+    if sweeping and _sweep is not None:
+        _sweep.done += 1
+        line = f"run {_sweep.done} of {_sweep.total}: {_sweep.name(overrides)}: {message}{_sweep.left()}"
+        print(line, file=sys.stderr, flush=True)
+    elif sweeping:  # a launcher's worker, which does not know the others
+        print(f"{out.name}: {message}", file=sys.stderr, flush=True)
     return {"folder": str(out), "message": message}
 
 
@@ -187,6 +244,8 @@ def _state(out: Path) -> dict[str, Any]:
 
 def train(argv: Sequence[str]) -> int:
     """Runs `pet train ARGV`; the exit status."""
+    global _sweep, _session, _outcome, _error
+    _sweep = _session = _outcome = _error = None
     arguments = prepare(argv)
     sweeping = is_sweep(arguments)
     os.environ["HYDRA_FULL_ERROR"] = "1"  # errors reach us instead of being printed
@@ -194,6 +253,8 @@ def train(argv: Sequence[str]) -> int:
     sys.argv = ["pet train", *arguments]
     try:
         hydra.main(version_base="1.3", config_path=str(conf_files.conf_dir()), config_name="train")(job)()
+    except Refused as refused:
+        raise (translate(refused.error) or refused.error) from None
     except Exception as error:
         raise (translate(error) or error) from None
     finally:
@@ -201,6 +262,8 @@ def train(argv: Sequence[str]) -> int:
         if _sweep is not None and sweeping:
             rows, summary = results.write_sweep(_sweep.folder)
             results.point_latest(_sweep.folder.absolute())
+    if _error is not None and not sweeping:
+        raise translate(_error) or _error
     if sweeping and _sweep is not None:
         from pet_cli.tables import show_sweep
 
@@ -268,6 +331,11 @@ def _bad_key_or_value(error: OmegaConfBaseException) -> UserError:
             for name in conf_files.options(group):
                 known += [f"{group}.{own}" for own in conf_files.read(group, name)]
         parent = key.rpartition(".")[0]
+        if key in known:
+            modes = [
+                name for name in conf_files.options(parent) if key.rpartition(".")[2] in conf_files.read(parent, name)
+            ]
+            return UserError(f"Unknown key '{key}' in this mode; it belongs to {parent}={choices(modes)}.")
         here = [k for k in known if k.rpartition(".")[0] == parent] or known
         return UserError(f"Unknown key '{key}'; there are {choices(sorted(set(here)), 20)}.{nearest(key, known)}")
     return UserError(f"{key}: {text}")

@@ -8,7 +8,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from pet_cli.models.masked import MaskedLM
+from pet_cli.errors import UserError
+from pet_cli.models.base import LanguageModel
 from pet_cli.prompts import Batch, Prompt
 from pet_cli.training import batches
 
@@ -24,7 +25,13 @@ class MaskedModelling:
         rate: the share of tokens that are predicted; of those 80 % are masked, 10 % replaced, 10 % kept.
     """
 
-    def __init__(self, lm: MaskedLM, prompts: Sequence[Prompt], batch_size: int, seed: int, rate: float = 0.15) -> None:
+    def __init__(
+        self, lm: LanguageModel, prompts: Sequence[Prompt], batch_size: int, seed: int, rate: float = 0.15
+    ) -> None:
+        if lm.family != "masked":
+            raise UserError(
+                f"ensemble.alpha: the auxiliary loss masks words, which {lm.name} does not take. Give ensemble.alpha=0."
+            )
         self.lm = lm
         self.prompts = prompts
         self.rate = rate

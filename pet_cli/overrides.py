@@ -51,11 +51,11 @@ def _escape(value: str) -> str:
 
 def _parses(override: str) -> bool:
     from hydra.core.override_parser.overrides_parser import OverridesParser
-    from hydra.errors import OverrideParseException
+    from hydra.errors import HydraException
 
     try:
         OverridesParser.create().parse_override(override)
-    except OverrideParseException:
+    except HydraException:  # grammar errors are of more than one kind
         return False
     return True
 

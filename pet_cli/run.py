@@ -25,7 +25,7 @@ from pet_cli.config import PetConfig
 from pet_cli.data import Split
 from pet_cli.metrics import evaluate
 from pet_cli.mlm import MaskedModelling
-from pet_cli.models.masked import MaskedLM
+from pet_cli.models.base import LanguageModel
 from pet_cli.progress import Progress
 from pet_cli.session import Session
 from pet_cli.training import TrainReport, TrainSettings, balanced_weights, default_learning_rate, steps_for, train
@@ -63,11 +63,12 @@ class Outcome:
     warnings: list[str]
 
 
-def build_learner(config: PetConfig, lm: MaskedLM, session: Session) -> Learner:
+def build_learner(config: PetConfig, lm: LanguageModel, session: Session) -> Learner:
     """The tuning mode's learner on a model. Raises `UserError` for words or lengths the model cannot take."""
     max_length = config.trainer.max_length or min(256, lm.positions)
     if max_length > lm.positions:
         raise settings.UserError(f"trainer.max_length={max_length}: the model takes at most {lm.positions} tokens.")
+    lm.normalise = config.scoring.length_normalise
     cls = LEARNERS[config.tuning.name]
     options: dict[str, Any] = {
         "settings": config.tuning,
@@ -88,7 +89,7 @@ def build_learner(config: PetConfig, lm: MaskedLM, session: Session) -> Learner:
     )
 
 
-def train_settings(config: PetConfig, lm: MaskedLM, n: int) -> TrainSettings:
+def train_settings(config: PetConfig, lm: LanguageModel, n: int) -> TrainSettings:
     """Resolves what the configuration leaves open: steps by the number of examples, the learning rate by the model."""
     trainer = config.trainer
     rate = trainer.learning_rate or getattr(config.tuning, "learning_rate", None) or config.model.learning_rate

@@ -12,8 +12,8 @@ from pet_cli import data
 from pet_cli.config import PetConfig
 from pet_cli.errors import UserError
 from pet_cli.memo import Memo
+from pet_cli.models.base import LanguageModel
 from pet_cli.models.loading import load, pick_device
-from pet_cli.models.masked import MaskedLM
 from pet_cli.sampling import capped, k_shot
 
 
@@ -34,7 +34,7 @@ class Session:
         """Announces that a run trains several models: from now on the weights are restored between them."""
         self.reuse = True
 
-    def language_model(self, config: PetConfig) -> MaskedLM:
+    def language_model(self, config: PetConfig) -> LanguageModel:
         """The configuration's model, with its weights as they were loaded."""
         model = config.model
         key = (model.name, model.revision, model.trust_remote_code, config.device, config.precision)

@@ -62,25 +62,33 @@ def _print(config: PetConfig, fields: dict[str, str], session: object) -> None:
     prompt = encoded.prompts[0]
     out = console()
     out.print(f"template  {settings.template_source(config)}", highlight=False, markup=False)
-    out.print(f"prompt    {lm.tokenizer.decode(prompt.ids)}", highlight=False, markup=False)
-    tokens = lm.tokenizer.convert_ids_to_tokens(prompt.ids)
-    for segment in sorted(set(prompt.types)):
-        name = f"tokens {'AB'[segment]}" if len(set(prompt.types)) > 1 else "tokens"
-        own = [token for token, kind in zip(tokens, prompt.types, strict=True) if kind == segment]
+    batch = lm.collate([prompt])  # what the model reads: of a decoder-only model's prompt, the part up to the mask
+    ids, types = batch.input_ids[0].tolist(), batch.token_type_ids[0].tolist()
+    out.print(f"prompt    {lm.tokenizer.decode(ids)}", highlight=False, markup=False)
+    tokens = lm.tokenizer.convert_ids_to_tokens(ids)
+    for segment in sorted(set(types)):
+        name = f"tokens {'AB'[segment]}" if len(set(types)) > 1 else "tokens"
+        own = [token for token, kind in zip(tokens, types, strict=True) if kind == segment]
         out.print(f"{name:<9} {' '.join(own)}", highlight=False, markup=False)
     cut = f", {prompt.cut} cut" if prompt.cut else ""
-    out.print(f"length    {len(prompt.ids)} tokens, mask at {prompt.masks[0]}{cut}", highlight=False, markup=False)
+    place = "the answer behind the last" if lm.family == "decoder_only" else f"mask at {prompt.masks[0]}"
+    out.print(f"length    {len(ids)} tokens, {place}{cut}", highlight=False, markup=False)
+    if batch.soft is not None:
+        soft = ", ".join(f"{p} (slot {s})" for p, s in enumerate(batch.soft[0].tolist()) if s >= 0)
+        out.print(f"soft at   {soft}", highlight=False, markup=False)
+    several = any(len(ids) > 1 for ids in learner.word_ids)
     with torch.inference_mode():
-        assert encoded.states is not None
-        logits = lm.word_scores(encoded.states[0, 0], None)
+        logits = lm.word_scores(lm.states(batch)[0, 0], None)
         top = logits.softmax(0).topk(8)
         words = [lm.tokenizer.decode([i]).strip() for i in top.indices.tolist()]
         shown = ", ".join(f"{word} {p:.3f}" for word, p in zip(words, top.values.tolist(), strict=True))
         out.print(f"top words {shown}", highlight=False, markup=False)
-        vocabulary = logits.log_softmax(0)[learner.words].exp().tolist()
+        scores = learner.word_scores(encoded, [0])[0] if several else logits.log_softmax(0)[learner.words]
+        probabilities = scores.exp().tolist()
         label_scores = learner.label_scores(encoded, [0]).softmax(dim=1)[0].tolist()
-    table = plain_table("label", "words (probability in the vocabulary)", "probability")
-    flat = list(zip(learner.verbalizer.owners, learner.verbalizer.flat, vocabulary, strict=True))
+    of = "per token" if several and lm.normalise else "in the vocabulary"
+    table = plain_table("label", f"words (probability {of})", "probability")
+    flat = list(zip(learner.verbalizer.owners, learner.verbalizer.flat, probabilities, strict=True))
     for index, label in enumerate(learner.labels):
         own_words = ", ".join(f"{word} {p:.2g}" for owner, word, p in flat if owner == index)
         table.add_row(label, own_words, f"{label_scores[index]:.3f}")

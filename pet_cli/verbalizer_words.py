@@ -62,7 +62,7 @@ def parse_words(verbalizer: Mapping[Any, Any], labels: Sequence[str]) -> dict[st
 
 def _check_text(word: Any, label: str) -> None:
     if not isinstance(word, str):
-        text = word
+        quoted = f'"{word}"'
         if isinstance(word, bool):  # YAML reads a bare Yes or No as one
-            text = "Yes or true" if word else "No or false"
-        raise UserError(f"verbalizer: the word {word!r} of label '{label}' is not text; quote it: \"{text}\".")
+            quoted = '"Yes" or "true"' if word else '"No" or "false"'
+        raise UserError(f"verbalizer: the word {word!r} of label '{label}' is not text; write it in quotes: {quoted}.")

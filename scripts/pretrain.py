@@ -29,6 +29,7 @@ import shutil
 import sys
 import time
 import zlib
+from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -36,16 +37,22 @@ from typing import Any, NoReturn
 
 import numpy as np
 import torch
-import transformers as hf
+import transformers
+from rich.progress import BarColumn, Progress, TimeElapsedColumn, TimeRemainingColumn
 from tokenizers import AddedToken, Regex, Tokenizer, decoders, models, normalizers, pre_tokenizers, processors, trainers
 from torch.nn import functional as F
-from tqdm import tqdm
+
+hf: Any = transformers  # its types hinder more than they help here
 
 SENTINELS = [f"<extra_id_{i}>" for i in range(100)]
 SHAPES: dict[str, dict[str, Any]] = {  # what an option is when it is not given
-    "mlm": {"layers": 6, "hidden": 384, "heads": 6, "vocab_size": 10_240, "mask_rate": 0.25},
-    "spans": {"layers": 3, "hidden": 256, "heads": 4, "vocab_size": 8_192, "mask_rate": 0.15},
+    "mlm": {"layers": 6, "hidden": 384, "heads": 6, "vocab_size": 10_240, "mask_rate": 0.25, "lr": 1e-3},
+    "spans": {"layers": 3, "hidden": 256, "heads": 4, "vocab_size": 8_192, "mask_rate": 0.15, "lr": 3e-3},
 }
+TOKENIZER_LINES = 300_000  # more text changes the tokenizer little
+HELDOUT_BLOCKS = 512  # or a twentieth of the corpus, if that is less
+COMMONEST = 160  # token types that --rare-weight leaves alone
+MEAN_SPAN = 3.0
 # What may differ between a run and its --resume, as it decides no batch, no weight and no learning rate.
 FREE = {"corpus", "out", "resume", "init_from", "save_every", "eval_every", "workers", "threads", "store"}
 Batch = dict[str, torch.Tensor]
@@ -87,21 +94,42 @@ def read_corpus(folder: Path, repeats: dict[str, float]) -> dict[str, list[str]]
 
 
 def train_tokenizer(lines: list[str], args: argparse.Namespace) -> Any:
-    """A tokenizer for the objective, from at most --tokenizer-lines lines spread evenly over the corpus."""
-    sample = lines[:: math.ceil(len(lines) / args.tokenizer_lines)]
+    """A tokenizer for the objective, from lines spread evenly over the corpus."""
+    sample = lines[:: math.ceil(len(lines) / TOKENIZER_LINES)]
     build = wordpiece if args.objective == "mlm" else sentence_pieces
     return build(sample, args.vocab_size, not args.cased, args.max_positions)
 
 
+def alphabet(lines: list[str], normalizer: Any, most: int) -> list[str]:
+    """The commonest characters, 99.99 % of the text. Said outright, as the trainers break ties by chance."""
+    counts: Counter[str] = Counter()
+    for line in lines:
+        counts.update(normalizer.normalize_str(line))
+    ranked = sorted(counts, key=lambda character: (-counts[character], character))
+    enough = np.searchsorted(np.cumsum([counts[character] for character in ranked]), 0.9999 * counts.total()) + 1
+    return ranked[: min(int(enough), most)]
+
+
 def wordpiece(lines: list[str], size: int, lower: bool, longest: int) -> Any:
     """BERT's: words and punctuation apart, the rest of a word as ##pieces."""
-    pieces = Tokenizer(models.WordPiece(unk_token="[UNK]"))
-    pieces.normalizer = normalizers.BertNormalizer(lowercase=lower)
-    pieces.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
-    pieces.decoder = decoders.WordPiece()
+    clean, words = normalizers.BertNormalizer(lowercase=lower), pre_tokenizers.BertPreTokenizer()
+
+    def empty(vocabulary: dict[str, int]) -> Tokenizer:
+        pieces = Tokenizer(models.WordPiece(vocabulary, unk_token="[UNK]"))
+        pieces.normalizer, pieces.pre_tokenizer, pieces.decoder = clean, words, decoders.WordPiece()
+        return pieces
+
+    first = [character for character in alphabet(lines, clean, size // 2) if not character.isspace()]
+    inside = [f"##{c}" for c in first if len(words.pre_tokenize_str(clean.normalize_str("a" + c))) == 1]
     special = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"]
-    trainer = trainers.WordPieceTrainer(vocab_size=size, special_tokens=special, show_progress=False)
-    pieces.train_from_iterator(lines, trainer)
+    learner = empty({})
+    # Left to itself the trainer numbers the ##characters by chance, and with them every merge.
+    learner.train_from_iterator(lines, trainers.WordPieceTrainer(
+        vocab_size=size, special_tokens=special + inside, initial_alphabet=first, limit_alphabet=len(first),
+        show_progress=False,
+    ))  # fmt: skip
+    pieces = empty(learner.get_vocab())
+    pieces.add_special_tokens(special)
     pieces.post_processor = processors.TemplateProcessing(
         single="[CLS] $A [SEP]", pair="[CLS] $A [SEP] $B:1 [SEP]:1", special_tokens=[("[CLS]", 2), ("[SEP]", 3)]
     )
@@ -111,25 +139,25 @@ def wordpiece(lines: list[str], size: int, lower: bool, longest: int) -> Any:
 def sentence_pieces(lines: list[str], size: int, lower: bool, longest: int) -> Any:
     """T5's look (▁ begins a word, </s> ends a text, 100 sentinels come last) over byte-pair merges."""
     pieces = Tokenizer(models.BPE(unk_token="<unk>"))
-    steps = [normalizers.NFKC(), normalizers.Replace(Regex(r"\s+"), " "), normalizers.Strip(left=False)]
-    pieces.normalizer = normalizers.Sequence(steps + [normalizers.Lowercase()] * lower)
+    clean = [normalizers.NFKC(), normalizers.Replace(Regex(r"\s+"), " "), normalizers.Strip(left=False)]
+    pieces.normalizer = normalizers.Sequence(clean + [normalizers.Lowercase()] * lower)
     # Punctuation and digits stand alone, so that "great" is the same piece in "great." and as a label word.
     words, digits = pre_tokenizers.Metaspace(prepend_scheme="first"), pre_tokenizers.Digits(individual_digits=True)
     pieces.pre_tokenizer = pre_tokenizers.Sequence([words, pre_tokenizers.Punctuation(), digits])
     pieces.decoder = decoders.Metaspace(prepend_scheme="first")
-    trainer = trainers.BpeTrainer(
-        vocab_size=size - len(SENTINELS), special_tokens=["<pad>", "</s>", "<unk>"], limit_alphabet=1000,
-        show_progress=False,
-    )  # fmt: skip
-    pieces.train_from_iterator(lines, trainer)
+    first = [character.replace(" ", "▁") for character in alphabet(lines, pieces.normalizer, size // 2)]
+    pieces.train_from_iterator(lines, trainers.BpeTrainer(
+        vocab_size=size - len(SENTINELS), special_tokens=["<pad>", "</s>", "<unk>"], initial_alphabet=first,
+        limit_alphabet=len(first), show_progress=False,
+    ))  # fmt: skip
     # A sentinel takes the space before it along, as the words it stands for do: "It was <extra_id_0>."
     pieces.add_special_tokens([AddedToken(s, lstrip=True, special=True, normalized=False) for s in SENTINELS[::-1]])
     pieces.post_processor = processors.TemplateProcessing(
         single="$A </s>", pair="$A </s> $B </s>", special_tokens=[("</s>", 1)]
     )
     return hf.PreTrainedTokenizerFast(
-        tokenizer_object=pieces, pad_token="<pad>", eos_token="</s>", unk_token="<unk>", extra_special_tokens=SENTINELS,
-        model_input_names=["input_ids", "attention_mask"], model_max_length=longest,
+        tokenizer_object=pieces, pad_token="<pad>", eos_token="</s>", unk_token="<unk>", model_max_length=longest,
+        additional_special_tokens=SENTINELS, model_input_names=["input_ids", "attention_mask"],
     )  # fmt: skip
 
 
@@ -146,10 +174,11 @@ class Corpus:
     source: np.ndarray  # [N] the number of the file
     repeats: list[float]  # by file
 
-    def split(self, held: int) -> tuple[np.ndarray, np.ndarray]:
-        """Numbers of the blocks to train on [N - H] and to measure on [H]: evenly spread, at most a twentieth."""
+    def split(self) -> tuple[np.ndarray, np.ndarray]:
+        """Numbers of the blocks to train on [N - H] and, evenly spread among them, to measure on [H]."""
         number = len(self.blocks)
-        heldout = np.unique(np.linspace(0, number - 1, max(1, min(held, number // 20)) + 2)[1:-1].astype(int))
+        held = max(1, min(HELDOUT_BLOCKS, number // 20))
+        heldout = np.linspace(0, number - 1, held + 2)[1:-1].astype(int)
         return np.setdiff1d(np.arange(number), heldout), heldout
 
 
@@ -201,6 +230,7 @@ def padded(rows: Sequence[np.ndarray], fill: int) -> np.ndarray:
 
 
 def to_batch(**arrays: np.ndarray) -> Batch:
+    """The arrays as int64 tensors."""
     return {name: torch.from_numpy(array.astype(np.int64, copy=False)) for name, array in arrays.items()}
 
 
@@ -213,7 +243,7 @@ class MaskedBatches:
         stops = tokenizer.convert_tokens_to_ids([".", "!", "?", ";", "。", "！", "？"])
         self.stops = np.setdiff1d(stops, [tokenizer.unk_token_id])
         # [V] how readily a token is chosen: special ones never, rare ones (they carry the meaning) more often.
-        commonest = np.argsort(-np.bincount(corpus.ids, minlength=len(tokenizer)), kind="stable")[:160]
+        commonest = np.argsort(-np.bincount(corpus.ids, minlength=len(tokenizer)), kind="stable")[:COMMONEST]
         self.readiness = np.full(len(tokenizer), args.rare_weight)
         self.readiness[commonest] = 1.0
         self.readiness[tokenizer.all_special_ids] = 0.0
@@ -266,7 +296,7 @@ class SpanBatches:
     def corrupt(self, text: np.ndarray, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
         """What the encoder reads, and what the decoder has to write."""
         noise = min(max(1, round(len(text) * self.args.mask_rate)), len(text) - 1)
-        spans = min(max(1, round(noise / self.args.mean_span)), len(text) - noise, len(SENTINELS) - 1)
+        spans = min(max(1, round(noise / MEAN_SPAN)), len(text) - noise, len(SENTINELS) - 1)
         hidden = composition(noise, spans, rng)
         # The first and the last gap may be empty: a template can begin or end in its mask.
         kept = composition(len(text) - noise + 2, spans + 1, rng) - np.array([1] + [0] * (spans - 1) + [1])
@@ -450,18 +480,21 @@ def load_state(folder: Path, settings: Settings) -> dict[str, Any]:
 def use_bf16(precision: str, device: str) -> bool:
     """Whether the forward pass runs in bfloat16: on `auto` only where the hardware multiplies in it."""
     if precision == "auto" and device == "cuda":
-        return torch.cuda.is_bf16_supported(including_emulation=False)
-    return precision == "bf16" or (precision == "auto" and bool(torch.cpu.get_capabilities().get("amx_bf16")))
+        return bool(torch.cuda.is_bf16_supported(including_emulation=False))
+    features: dict[str, Any] = getattr(
+        torch.cpu, "get_capabilities", dict
+    )()  # newer than the oldest torch that will do
+    return precision == "bf16" or (precision == "auto" and bool(features.get("amx_bf16")))
 
 
 def make_optimizer(model: Any, args: argparse.Namespace) -> torch.optim.Optimizer:
     """AdamW, with weight decay on matrices only: a norm or a bias that shrinks helps nobody."""
     weights = list(model.parameters())
     groups = [
-        {"params": [w for w in weights if w.ndim > 1], "weight_decay": args.weight_decay},
+        {"params": [w for w in weights if w.ndim > 1], "weight_decay": 0.01},
         {"params": [w for w in weights if w.ndim < 2], "weight_decay": 0.0},
     ]
-    return torch.optim.AdamW(groups, lr=args.lr, betas=(0.9, 0.98), eps=1e-6, fused=True)
+    return torch.optim.AdamW(groups, betas=(0.9, 0.98), eps=1e-6, fused=True)
 
 
 def learning_rate(done: float, args: argparse.Namespace) -> float:
@@ -481,27 +514,30 @@ def loss_and_scores(
 
 @torch.no_grad()
 def evaluate(model: Any, make: Maker, heldout: np.ndarray, args: argparse.Namespace) -> dict[str, float]:
-    """Loss and accuracy on the held-out blocks, corrupted in the same way every time."""
+    """Loss, and accuracy on words (no sentinels), on the held-out blocks, corrupted in the same way every time."""
     model.eval()
-    loss = right = total = 0.0
+    special = torch.tensor(make.tokenizer.all_special_ids, device=args.device)
+    loss = total = right = words = 0.0
     for number, i in enumerate(range(0, len(heldout), args.batch)):
         batch = make(heldout[i : i + args.batch], np.random.default_rng([args.seed, 4, number]))
         batch = {name: values.to(args.device) for name, values in batch.items()}
         mean, logits = loss_and_scores(scores, model, batch, args)
         loss += mean.item() * len(logits)
-        right += (logits.argmax(-1) == batch["targets"]).sum().item()
         total += len(logits)
+        ordinary = torch.isin(batch["targets"], special, invert=True)
+        right += (ordinary & (logits.argmax(-1) == batch["targets"])).sum().item()
+        words += ordinary.sum().item()
     model.train()
     if not math.isfinite(loss):
         raise UserError("the loss is no longer a number: take a lower --lr")
-    return {"heldout_loss": loss / total, "heldout_accuracy": right / total}
+    return {"heldout_loss": loss / total, "heldout_accuracy": right / max(1, words)}
 
 
 def train(
-    model: Any, tokenizer: Any, make: Maker, args: argparse.Namespace, settings: Settings, state: dict[str, Any] | None
+    model: Any, make: Maker, args: argparse.Namespace, settings: Settings, state: dict[str, Any] | None
 ) -> Position:
     """The loop. It ends after --steps or --minutes, whichever is first, and leaves the weights in `model`."""
-    rows, heldout = make.corpus.split(args.heldout)
+    rows, heldout = make.corpus.split()
     schedule = Schedule(make, rows, args)
     steps = args.steps or (None if args.minutes else schedule.steps)
     optimizer = make_optimizer(model, args)
@@ -515,7 +551,9 @@ def train(
         num_workers=args.workers, pin_memory=args.device == "cuda", generator=torch.Generator(),
     )  # fmt: skip
     compute = torch.compile(scores, dynamic=True) if args.compile else scores
-    bar = tqdm(total=100, disable=None, bar_format="{percentage:3.0f} % {bar} {elapsed} < {remaining}{postfix}")
+    columns = ("{task.percentage:3.0f} %", BarColumn(), TimeElapsedColumn(), "<", TimeRemainingColumn())
+    bar = Progress(*columns, "{task.description}")
+    task = bar.add_task("", total=1.0)
     losses: list[torch.Tensor] = []
 
     def report() -> None:
@@ -523,41 +561,42 @@ def train(
         line |= evaluate(model, make, heldout, args)
         line |= {"train_loss": torch.stack(losses).mean().item()} if losses else {}
         at.history.append({name: round(value, 4) for name, value in line.items()})
-        bar.write("  ".join(f"{name} {value}" for name, value in at.history[-1].items()))
+        text = "  ".join(f"{name} {value}" for name, value in at.history[-1].items())
+        bar.console.print(text, highlight=False, soft_wrap=True)
         losses.clear()
 
-    if not state:
-        report()
-    model.train()
-    began, seconds_before, tokens_before = time.monotonic() - at.seconds, at.seconds, at.tokens
-    for batch in loader:
-        at.seconds = time.monotonic() - began
-        done = max((at.step + 1) / (steps + 1) if steps else 0.0, at.seconds / 60 / (args.minutes or math.inf))
-        if done >= 1:
-            break
-        for group in optimizer.param_groups:
-            group["lr"] = learning_rate(done, args)
-        at.tokens += int(batch["attention_mask"].sum())
-        batch = {name: values.to(args.device, non_blocking=True) for name, values in batch.items()}
-        loss, _ = loss_and_scores(compute, model, batch, args)
-        optimizer.zero_grad()
-        loss.backward()
-        torch.nn.utils.clip_grad_norm_(model.parameters(), args.clip)
-        optimizer.step()
-        losses.append(loss.detach())
-        at.step += 1
-        if at.step % 10 == 0:  # not at each step, as reading the loss makes a GPU wait
-            speed = (at.tokens - tokens_before) / (time.monotonic() - began - seconds_before)
-            bar.n = 100 * done
-            bar.set_postfix_str(f"step {at.step}, loss {loss.item():.3f}, {speed:,.0f} tokens/s")
-        if at.step % args.eval_every == 0:
+    with bar:
+        if not state:
             report()
-        if at.step % args.save_every == 0:
-            now = {"position": asdict(at), "settings": settings, "optimizer": optimizer.state_dict()}
-            save_checkpoint(args.out, model, tokenizer, now)
-    if not at.history or at.history[-1]["step"] != at.step:
-        report()
-    bar.close()
+        model.train()
+        began, seconds_before, tokens_before = time.monotonic() - at.seconds, at.seconds, at.tokens
+        for batch in loader:
+            by_steps = (at.step + 1) / (steps + 1) if steps else 0.0
+            done = max(by_steps, at.seconds / 60 / args.minutes if args.minutes else 0.0)
+            if done >= 1:
+                break
+            for group in optimizer.param_groups:
+                group["lr"] = learning_rate(done, args)
+            at.tokens += int(batch["attention_mask"].sum())
+            batch = {name: values.to(args.device, non_blocking=True) for name, values in batch.items()}
+            loss, _ = loss_and_scores(compute, model, batch, args)
+            optimizer.zero_grad()
+            loss.backward()
+            torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
+            optimizer.step()
+            losses.append(loss.detach())
+            at.step, at.seconds = at.step + 1, time.monotonic() - began
+            if at.step % 10 == 0:  # not at each step, as reading the loss makes a GPU wait
+                speed = (at.tokens - tokens_before) / (at.seconds - seconds_before)
+                text = f"step {at.step}, loss {loss.item():.3f}, {speed:,.0f} tokens/s"
+                bar.update(task, completed=done, description=text)
+            if at.step % args.eval_every == 0:
+                report()
+            if at.step % args.save_every == 0:
+                now = {"position": asdict(at), "settings": settings, "optimizer": optimizer.state_dict()}
+                save_checkpoint(args.out, model, make.tokenizer, now)
+        if at.history[-1]["step"] != at.step:
+            report()
     return at
 
 
@@ -600,68 +639,62 @@ def number(low: float, high: float = math.inf, kind: type = float) -> Callable[[
 
 def parse(argv: Sequence[str] | None) -> argparse.Namespace:
     """The settings, checked and complete."""
-    count, share = number(1, kind=int), number(0, 1)
-    parser = Parser(
-        prog="pretrain", description="Pretrain a small BERT (mlm) or T5 (spans) on a folder of text.",
-        epilog="OUT gets the model and pretrain.json (settings and losses), and checkpoint-STEP until it is done.",
-    )  # fmt: skip
+    count, share, clock = number(1, kind=int), number(0, 1), number(0.01)
+    parser = Parser(prog="pretrain", description="Pretrain a small BERT (mlm) or T5 (spans) on a folder of text.")
     add = parser.add_argument
     add("corpus", type=Path, help="folder of *.txt, *.txt.xz, *.txt.gz with one sentence or paragraph a line")
-    add("out", type=Path, help="model folder to write")
+    add("out", type=Path, help="model folder to write, with pretrain.json (settings, losses) beside the model")
     add("--objective", choices=SHAPES, default="mlm", help="fill masks (BERT) or spans (T5); default mlm")
-    add("--init-from", type=Path, metavar="FOLDER", help="start from this model and its tokenizer; a bare encoder will do")
-    add("--repeat", type=repeat, action="append", default=[], metavar="NAME=X", help="go X times through NAME.txt in a pass; X may be 0 or 0.5; more after a comma")
+    add("--init-from", type=Path, metavar="FOLDER", help="start from this model, or bare encoder, and its tokenizer")
+    text = "go X times through NAME.txt in a pass, 0 and 0.5 included; more after commas"
+    add("--repeat", type=repeat, action="append", default=[], metavar="NAME=X", help=text)
     add("--resume", action="store_true", help="go on from the newest checkpoint in OUT, if there is one")
 
-    group = parser.add_argument_group("shape (not with --init-from)").add_argument
-    group("--layers", type=count, help="default 6; for T5 3, of the encoder")
-    group("--decoder-layers", type=count, help="T5 only; default as --layers")
-    group("--hidden", type=count, help="width; default 384, for T5 256")
-    group("--heads", type=count, help="default 6, for T5 4")
-    group("--intermediate", type=count, help="inner width; default 4 times --hidden, for T5 twice (it is gated)")
-    group("--vocab-size", type=count, help="default 10240, for T5 8192 with its 100 sentinels")
-    group("--max-positions", type=count, help="longest input; default --block, as later positions learn nothing")
-    group("--cased", action="store_true", default=None, help="keep capital letters apart")
-    group("--tokenizer-lines", type=count, help="train the tokenizer on that many lines; default 300000")
+    add = parser.add_argument_group("shape (not with --init-from)").add_argument
+    add("--layers", type=count, help="default 6; for T5 3 (of its encoder)")
+    add("--decoder-layers", type=count, help="T5 only; default as --layers")
+    add("--hidden", type=count, help="width; default 384, for T5 256")
+    add("--heads", type=count, help="default 6, for T5 4")
+    add("--intermediate", type=count, help="inner width; default 4 times --hidden, for T5 twice (it is gated)")
+    add("--vocab-size", type=number(200, kind=int), help="default 10240, for T5 8192 with its 100 sentinels")
+    add("--max-positions", type=count, help="longest input; default --block, as later positions learn nothing")
+    add("--cased", action="store_true", default=None, help="keep capital letters")
 
-    group = parser.add_argument_group("task").add_argument
-    group("--block", type=number(16, kind=int), default=128, help="tokens in a block; default 128")
-    group("--short-share", type=share, default=0.1, help="share of blocks that are shorter; default 0.1")
-    group("--pair-share", type=share, default=0.3, help="mlm: share of blocks in two segments; default 0.3")
-    group("--mask-rate", type=number(0.01, 0.9), help="share of tokens hidden; default 0.25, for spans 0.15")
-    group("--mask-split", type=split, default=[0.8, 0.1, 0.1], metavar="80/10/10", help="mlm: %% masked/random/kept")
-    group("--rare-weight", type=number(1), default=1.0, help="mlm: tokens but the 160 commonest are hidden so many times as often; default 1")
-    group("--mean-span", type=number(1), default=3.0, help="spans: mean length; default 3")
-    group("--heldout", type=count, default=512, help="blocks held out, at most a twentieth; default 512")
+    add = parser.add_argument_group("task").add_argument
+    add("--block", type=number(16, kind=int), default=128, help="tokens in a block; default 128")
+    add("--short-share", type=share, default=0.1, help="share of blocks cut shorter; default 0.1")
+    add("--pair-share", type=share, default=0.3, help="mlm: share of blocks in two segments; default 0.3")
+    add("--mask-rate", type=number(0.01, 0.9), help="share of tokens hidden; default 0.25, for spans 0.15")
+    add("--mask-split", type=split, default="80/10/10", help="mlm: %% masked/random/kept; default 80/10/10")
+    text = f"mlm: hide tokens but the {COMMONEST} commonest so many times as readily; default 1"
+    add("--rare-weight", type=number(1), default=1.0, help=text)
 
-    group = parser.add_argument_group("training").add_argument
-    group("--steps", type=count, help="default: one pass over the corpus, unless --minutes is given")
-    group("--minutes", type=number(0.01), help="stop after that long; the learning rate then follows the clock")
-    group("--batch", type=count, default=32, help="blocks; default 32")
-    group("--lr", type=number(0), help="peak learning rate; default 1e-3, with --init-from 3e-4")
-    group("--warmup", type=number(0, 0.99), default=0.05, help="share of the run; default 0.05")
-    group("--weight-decay", type=number(0), default=0.01, help="default 0.01")
-    group("--clip", type=number(0), default=1.0, help="greatest norm of the gradient; default 1")
-    group("--dropout", type=share, default=0.0, help="default 0: a small model sees little text twice")
-    group("--seed", type=number(0, kind=int), default=0, help="default 0")
-    group("--eval-every", type=count, default=500, help="steps; default 500")
-    group("--save-every", type=count, default=500, help="steps; default 500")
-    group("--store", choices=("float32", "float16"), default="float32", help="weights on disk; default float32")
+    add = parser.add_argument_group("training").add_argument
+    add("--steps", type=count, help="default: one pass over the corpus, unless --minutes is given")
+    add("--minutes", type=clock, help="stop after that long; the learning rate then follows the clock")
+    add("--batch", type=count, default=32, help="blocks; default 32")
+    add("--lr", type=number(0), help="peak learning rate; default 1e-3, for T5 3e-3, with --init-from 3e-4")
+    add("--warmup", type=number(0, 0.99), default=0.05, help="share of the run; default 0.05")
+    add("--dropout", type=share, default=0.0, help="default 0, as a short run sees little text twice")
+    add("--seed", type=number(0, kind=int), default=0, help="default 0")
+    add("--eval-every", type=count, default=500, help="steps; default 500")
+    add("--save-every", type=count, default=500, help="steps; default 500")
+    add("--store", choices=("float32", "float16"), default="float32", help="weights on disk; default float32")
 
-    group = parser.add_argument_group("machine").add_argument
-    group("--device", choices=("cpu", "cuda"), default="cuda" if torch.cuda.is_available() else "cpu")
-    group("--precision", choices=("auto", "fp32", "bf16"), default="auto", help="auto: bf16 where hardware has it")
-    group("--compile", action="store_true", help="torch.compile: a minute at first, then faster")
-    group("--threads", type=count, help="CPU threads; default all")
-    group("--workers", type=number(0, kind=int), default=0, help="processes that make batches; 4 help a GPU")
+    add = parser.add_argument_group("machine").add_argument
+    add("--device", choices=("cpu", "cuda"), default="cuda" if torch.cuda.is_available() else "cpu")
+    add("--precision", choices=("auto", "fp32", "bf16"), default="auto", help="auto: bf16 where hardware has it")
+    add("--compile", action="store_true", help="torch.compile: a minute or two at first, then faster")
+    add("--threads", type=count, help="CPU threads; default all")
+    add("--workers", type=number(0, kind=int), default=0, help="processes that make batches; 4 help a GPU")
 
     args = parser.parse_args(argv)
     args.repeat = {name: x for given in args.repeat for name, x in given.items()}
     shape = ("layers", "decoder_layers", "hidden", "heads", "intermediate", "vocab_size", "max_positions", "cased")
     if args.init_from and (given := [name for name in shape if getattr(args, name) is not None]):
         raise UserError(f"--{given[0].replace('_', '-')} cannot be given with --init-from, which brings its own")
-    defaults = SHAPES[args.objective] | {"lr": 3e-4 if args.init_from else 1e-3, "max_positions": args.block}
-    defaults |= {"cased": False, "tokenizer_lines": 300_000}
+    defaults = SHAPES[args.objective] | {"max_positions": args.block, "cased": False}
+    defaults |= {"lr": 3e-4} if args.init_from else {}
     for name, value in defaults.items():
         if getattr(args, name) is None:
             setattr(args, name, value)
@@ -682,6 +715,10 @@ def run(args: argparse.Namespace) -> None:
     if args.threads:
         torch.set_num_threads(args.threads)
         os.environ["RAYON_NUM_THREADS"] = str(args.threads)  # the tokenizers' own pool
+    try:
+        args.out.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise UserError(f"cannot make the folder {args.out}: {error.strerror}") from error
     if (args.out / "model.safetensors").exists():
         raise UserError(f"{args.out} holds a finished model: take another folder, or start from it by --init-from")
     checkpoint = find_checkpoint(args.out)
@@ -699,7 +736,7 @@ def run(args: argparse.Namespace) -> None:
     if new_head and not checkpoint:
         start_head(model, corpus.ids, identity=args.init_from is not None)
     settings = {name: value for name, value in vars(args).items() if name not in FREE}
-    settings["text"] = zlib.crc32(corpus.ids)
+    settings["text"] = zlib.crc32(corpus.ids.tobytes())
     state = load_state(checkpoint, settings) if checkpoint else None
     share = np.bincount(corpus.ids)[np.unique(corpus.ids)] / len(corpus.ids)
     size = sum(weight.numel() for weight in model.parameters())
@@ -707,7 +744,7 @@ def run(args: argparse.Namespace) -> None:
           f"{'bf16' if args.bf16 else 'fp32'} on {args.device}; guessing by frequency would have a loss of "
           f"{-(share * np.log(share)).sum():.3f}", flush=True)  # fmt: skip
     make = (MaskedBatches if args.objective == "mlm" else SpanBatches)(corpus, tokenizer, args)
-    at = train(model.to(args.device), tokenizer, make, args, settings, state)
+    at = train(model.to(args.device), make, args, settings, state)
     draft = args.out / ".draft"
     shutil.rmtree(draft, ignore_errors=True)
     save_model(model.cpu(), tokenizer, draft, args.store)

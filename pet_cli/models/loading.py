@@ -1,10 +1,11 @@
-"""Loading a model and its tokenizer: from the hub, from a folder, from the package, or built at random.
+"""Loading a model and its tokenizer: from the hub, from a folder, from a package, or built at random.
 
-safetensors only; code from the hub never runs unless `trust_remote_code` says so.
+The model's configuration tells its family. safetensors only; code from the hub never runs unless `trust_remote_code` says so.
 """
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,10 @@ import torch
 
 from pet_cli import hub
 from pet_cli.errors import UserError
+from pet_cli.models import smollm2
+from pet_cli.models.base import LanguageModel
+from pet_cli.models.decoder_only import DecoderOnlyLM
+from pet_cli.models.encoder_decoder import KINDS, EncoderDecoderLM
 from pet_cli.models.masked import MaskedLM
 
 EMBEDDED = Path(__file__).parent.parent / "embedded" / "model"
@@ -47,18 +52,21 @@ def load(
     trust_remote_code: bool = False,
     device: str = "auto",
     precision: str = "auto",
-) -> MaskedLM:
-    """Loads a language model by hub id, local folder, `embedded` or `random`.
+) -> LanguageModel:
+    """Loads a language model by hub id, local folder, `embedded`, `smollm2` or `random`, as its family's class.
 
     Raises:
-        UserError: not found, hub out of reach, no safetensors, or no trained LM head.
+        UserError: not found, hub out of reach, no safetensors, of no known family, or no trained LM head.
     """
     target = pick_device(device)
     bf16 = use_bf16(precision, target)
     _quiet()
     if name == "random":
         return _random(target, bf16)
-    folder = EMBEDDED if name == "embedded" else Path(name).expanduser()
+    if name == "smollm2":
+        folder = smollm2.converted()
+    else:
+        folder = EMBEDDED if name == "embedded" else Path(name).expanduser()
     source = str(folder) if folder.is_dir() else name
     if not folder.is_dir() and (name.startswith((".", "/", "~")) or name.count("/") > 1):
         raise UserError(f"model.name={name}: no such folder.")
@@ -66,9 +74,10 @@ def load(
         hub.prepare()
     options: dict[str, Any] = {"revision": revision, "trust_remote_code": trust_remote_code}
     config = _config(name, source, options)
-    model = _model(name, source, config, options)
+    family = _family(name, config, trust_remote_code)
+    model = _model(name, source, config, family, options)
     tokenizer = _tokenizer(name, source, options)
-    return MaskedLM(name, model, tokenizer, target, bf16)
+    return family.cls(name, model, tokenizer, target, bf16)
 
 
 def _config(name: str, source: str, options: dict[str, Any]) -> Any:
@@ -80,17 +89,57 @@ def _config(name: str, source: str, options: dict[str, Any]) -> Any:
         raise _unreachable(name, source, error) from None
 
 
-def _model(name: str, source: str, config: Any, options: dict[str, Any]) -> Any:
-    from transformers import AutoModelForMaskedLM
-    from transformers.models.auto.modeling_auto import MODEL_FOR_MASKED_LM_MAPPING
+@dataclass(frozen=True)
+class _Family:
+    """How a family is loaded: its class here, the auto class of transformers, and what its head is called."""
 
-    if type(config) not in MODEL_FOR_MASKED_LM_MAPPING and not options["trust_remote_code"]:
-        raise UserError(
-            f"model.name={name}: model type '{config.model_type}' has no masked-LM head in transformers; "
-            "choose a masked LM such as roberta-base."
-        )
+    cls: type[LanguageModel]
+    auto: str
+    head: str
+
+
+_MASKED = _Family(MaskedLM, "AutoModelForMaskedLM", "masked-LM head")
+_DECODER_ONLY = _Family(DecoderOnlyLM, "AutoModelForCausalLM", "language-model head")
+
+
+def _encoder_decoder(cls: type[EncoderDecoderLM]) -> _Family:
+    return _Family(cls, "AutoModelForSeq2SeqLM", "decoder or language-model head")
+
+
+def _family(name: str, config: Any, trust_remote_code: bool) -> _Family:
+    """The family of a configuration.
+
+    Encoder-decoders come first, for BART stands among the masked LMs too; masked LMs next, for BERT stands among the
+    causal ones too. A model whose code comes with it names its head in its own configuration.
+    """
+    from transformers.models.auto.modeling_auto import MODEL_FOR_CAUSAL_LM_MAPPING, MODEL_FOR_MASKED_LM_MAPPING
+
+    kind = str(config.model_type)
+    if config.is_encoder_decoder:
+        if kind not in KINDS:
+            raise UserError(
+                f"model.name={name}: encoder-decoders of type '{kind}' are not supported; those of the types "
+                f"{', '.join(KINDS)} are."
+            )
+        return _encoder_decoder(KINDS[kind])
+    if type(config) in MODEL_FOR_MASKED_LM_MAPPING:
+        return _MASKED
+    if type(config) in MODEL_FOR_CAUSAL_LM_MAPPING:
+        return _DECODER_ONLY
+    if trust_remote_code:
+        causal = _DECODER_ONLY.auto in (getattr(config, "auto_map", None) or {})
+        return _DECODER_ONLY if causal and _MASKED.auto not in config.auto_map else _MASKED
+    raise UserError(
+        f"model.name={name}: model type '{kind}' has no masked-LM head in transformers, nor is it an encoder-decoder "
+        "or a causal language model; choose a language model such as roberta-base."
+    )
+
+
+def _model(name: str, source: str, config: Any, family: _Family, options: dict[str, Any]) -> Any:
+    import transformers
+
     try:
-        model, report = AutoModelForMaskedLM.from_pretrained(
+        model, report = getattr(transformers, family.auto).from_pretrained(
             source, config=config, dtype=torch.float32, use_safetensors=True, output_loading_info=True, **options
         )
     except (OSError, ValueError) as error:
@@ -100,10 +149,11 @@ def _model(name: str, source: str, config: Any, options: dict[str, Any]) -> Any:
     mismatched = sorted(str(key[0]) for key in report["mismatched_keys"])
     if missing or mismatched:
         keys = missing or mismatched
-        raise UserError(
-            f"model.name={name}: the checkpoint has no trained masked-LM head ({len(keys)} weights missing, such as "
-            f"{keys[0]}). A sentence encoder or a discriminator cannot fill a mask; choose a masked LM."
-        )
+        lost = f"the checkpoint has no trained {family.head} ({len(keys)} weights missing, such as {keys[0]})."
+        advice = "Choose a checkpoint with its language-model head."
+        if family is _MASKED:
+            advice = "A sentence encoder or a discriminator cannot fill a mask; choose a masked LM."
+        raise UserError(f"model.name={name}: {lost} {advice}")
     return model
 
 

@@ -7,9 +7,7 @@ projection. The prediction head is found by its structure, so a new model type w
 from __future__ import annotations
 
 import inspect
-import shutil
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any
 
 import torch
@@ -17,17 +15,15 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from pet_cli.errors import UserError
-from pet_cli.prompts import Batch, Prompt, collate
+from pet_cli.models.base import LanguageModel
+from pet_cli.prompts import Batch
 
 
-class MaskedLM:
-    """A pretrained masked LM as prompt-based classification sees it.
+class MaskedLM(LanguageModel):
+    """A pretrained masked LM.
 
     Attributes:
-        model: the model of transformers, with its MLM head.
-        tokenizer: its fast tokenizer.
         transform: the head before the vocabulary projection, `[..., hidden] -> [..., embedding]`.
-        width: the encoder's hidden size.
     """
 
     family = "masked"
@@ -36,15 +32,9 @@ class MaskedLM:
     def __init__(self, name: str, model: Any, tokenizer: Any, device: torch.device, bf16: bool = False) -> None:
         if tokenizer.mask_token is None:
             raise UserError(f"model.name={name}: its tokenizer has no mask token; a masked LM is needed.")
-        self.name = name
-        self.model = model.to(device).eval()
-        self.tokenizer = tokenizer
-        self.device = device
-        self.bf16 = bf16
+        super().__init__(name, model, tokenizer, device, bf16)
         self.transform = _transform(model, name)
-        self.width: int = model.config.hidden_size
         self._takes_types = "token_type_ids" in inspect.signature(model.base_model.forward).parameters
-        self._pristine: dict[str, Tensor] | None = None
 
     @property
     def mask_token(self) -> str:
@@ -70,9 +60,6 @@ class MaskedLM:
             limit -= padding + 1  # RoBERTa and MPNet number positions from behind their padding index
         return min(limit, int(self.tokenizer.model_max_length))
 
-    def collate(self, prompts: list[Prompt]) -> Batch:
-        return collate(prompts, self.tokenizer.pad_token_id, self.device)
-
     def encode(self, batch: Batch, embeds: Tensor | None = None) -> Tensor:
         """Runs the encoder: `[batch, length, hidden]`. `embeds` replace the looked-up embeddings, for soft prompts."""
         inputs: dict[str, Any] = {"attention_mask": batch.attention_mask}
@@ -82,7 +69,7 @@ class MaskedLM:
             inputs["inputs_embeds"] = embeds
         if self._takes_types:
             inputs["token_type_ids"] = batch.token_type_ids
-        with torch.autocast(self.device.type, torch.bfloat16, enabled=self.bf16):
+        with self.autocast():
             return self.model.base_model(**inputs)[0]
 
     def states(self, batch: Batch, embeds: Tensor | None = None) -> Tensor:
@@ -106,30 +93,6 @@ class MaskedLM:
         """Logits of words of one token each at the mask of each prompt, `[batch, words]`."""
         words = torch.tensor([ids[0] for ids in word_ids], device=self.device)
         return self.word_scores(self.states(batch, embeds)[:, 0], words)
-
-    def save(self, folder: Path) -> None:
-        """Writes model and tokenizer so that plain `from_pretrained` reads them; whole or not at all."""
-        temporary = folder.with_name(f".{folder.name}.part")
-        try:
-            self.model.save_pretrained(temporary, safe_serialization=True)
-            self.tokenizer.save_pretrained(temporary)
-            temporary.replace(folder)
-        except OSError as error:
-            raise UserError(f"Cannot write {folder}: {error.strerror}.") from None
-        finally:
-            shutil.rmtree(temporary, ignore_errors=True)
-
-    def keep_pristine(self) -> None:
-        """Remembers the weights as loaded, so that `restore` can undo a training of the whole model."""
-        if self._pristine is None:
-            self._pristine = {name: tensor.detach().clone() for name, tensor in self.model.state_dict().items()}
-
-    def restore(self) -> None:
-        """The weights as loaded; a no-op where nothing was trained."""
-        self.model.eval()
-        self.model.requires_grad_(True)
-        if self._pristine is not None:
-            self.model.load_state_dict(self._pristine)
 
 
 def _transform(model: Any, name: str) -> nn.Module:

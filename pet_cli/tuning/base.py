@@ -16,9 +16,10 @@ from torch import Tensor, nn
 from pet_cli.errors import UserError
 from pet_cli.files import atomic
 from pet_cli.memo import Memo
-from pet_cli.models.masked import MaskedLM
+from pet_cli.models.base import LanguageModel
 from pet_cli.prompts import Batch, Prompt, PromptEncoder, buckets, word_ids
 from pet_cli.template import Template
+from pet_cli.tuning.slots import hard_template
 from pet_cli.verbalizer import Verbalizer
 
 Advance = Callable[[int], None]
@@ -66,7 +67,7 @@ class Learner(ABC):
 
     def __init__(
         self,
-        lm: MaskedLM,
+        lm: LanguageModel,
         template: Template,
         labels: Sequence[str],
         settings: Any,
@@ -75,13 +76,20 @@ class Learner(ABC):
         memo: Memo | None = None,
     ) -> None:
         self.lm = lm
-        self.template = template
         self.labels = list(labels)
         self.settings = settings
+        template = self.template = self.own_template(template)
         self.max_length = max_length
         self.batch_size = batch_size
         self.memo = memo or Memo()
-        self.encoder = PromptEncoder(lm.tokenizer, template, max_length, lm.mask_token)
+        self.encoder = self.make_encoder(lm.adapt(template))
+
+    def make_encoder(self, template: Template) -> PromptEncoder:
+        return PromptEncoder(self.lm.tokenizer, template, self.max_length, self.lm.mask_token)
+
+    def own_template(self, template: Template) -> Template:
+        """The template as this mode reads it. Raises `UserError` for one that it cannot."""
+        return template
 
     def encode(
         self, rows: Sequence[Mapping[str, str]], fingerprint: str | None = None, advance: Advance | None = None
@@ -92,7 +100,8 @@ class Learner(ABC):
             fingerprint: identifies the rows, which are then encoded once in a process for each model and template.
             advance: called with the number of examples that went through the model.
         """
-        key = ("prompts", self.lm.name, self.template.source, self.max_length, fingerprint)
+        kind = type(self.encoder).__name__
+        key = ("prompts", self.lm.name, kind, self.template.source, self.max_length, fingerprint)
         if fingerprint is None:
             return Encoded(self.encoder.encode(rows))
         return Encoded(self.memo.get(key, lambda: self.encoder.encode(rows)))
@@ -186,6 +195,9 @@ class PromptLearner(Learner):
         if verbalizer.combine == "learned":
             self.word_weights = nn.Parameter(torch.zeros(len(self.words), device=self.lm.device))
 
+    def own_template(self, template: Template) -> Template:
+        return hard_template(template, self.settings.name)
+
     def embeds(self, batch: Batch) -> Tensor | None:
         """Input embeddings `[batch, length, embedding]` in place of the looked-up ones, for soft prompts."""
         return None
@@ -240,7 +252,7 @@ class PromptLearner(Learner):
         return self.memo.get(key, compute)
 
 
-def label_word_ids(lm: MaskedLM, verbalizer: Verbalizer, glued: bool) -> list[list[int]]:
+def label_word_ids(lm: LanguageModel, verbalizer: Verbalizer, glued: bool) -> list[list[int]]:
     """The token ids of each label word, in the order of `verbalizer.flat`; of a masked LM's words a single one.
 
     Raises:

@@ -10,7 +10,11 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from pet_cli.errors import UserError
+from pet_cli.models.masked import MaskedLM
+from pet_cli.template import Template
 from pet_cli.tuning.base import Encoded, decay_groups
+from pet_cli.tuning.slots import hard_template
 from pet_cli.tuning.zero_shot import ZeroShotLearner
 
 
@@ -28,12 +32,20 @@ class HeadLearner(ZeroShotLearner):
 
     def __init__(self, *args: Any, **options: Any) -> None:
         super().__init__(*args, **options)
+        if not isinstance(self.lm, MaskedLM):
+            raise UserError(
+                f"tuning=head trains the head of a masked LM, and {self.lm.name} is {self.lm.family.replace('_', '-')}; "
+                "use tuning=full, or tuning=zero_shot."
+            )
         self.transform = copy.deepcopy(self.lm.transform)
         weight, bias = self.lm.decoder
         rows = weight.detach()[self.words].clone()
         self.start = [parameter.detach().clone() for parameter in self.transform.parameters()]
         self.decoder = nn.Parameter(rows, requires_grad=self.settings.decoder)
         self.bias = nn.Parameter(rows.new_zeros(len(rows)) if bias is None else bias.detach()[self.words].clone())
+
+    def own_template(self, template: Template) -> Template:
+        return hard_template(template, self.settings.name)
 
     def word_scores(self, encoded: Encoded, indices: Sequence[int]) -> Tensor:
         assert encoded.states is not None

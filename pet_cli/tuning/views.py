@@ -49,6 +49,8 @@ class ViewsLearner(Learner):
 
     def label_scores(self, encoded: Encoded, indices: Sequence[int]) -> Tensor:
         own = len(encoded) // len(self.views)
+        if not self.lm.single_token_words:
+            return self._one_by_one(encoded, indices, own)
         states = self.lm.states(self.lm.collate([encoded.prompts[i] for i in indices]))[:, 0]
         scores = states.new_zeros(len(indices), len(self.labels))
         of = torch.tensor([index // own for index in indices], device=states.device)
@@ -57,6 +59,16 @@ class ViewsLearner(Learner):
             if len(mine):
                 words = self.lm.word_scores(states[mine], view.words)
                 scores = scores.index_copy(0, mine, view.verbalizer.label_scores(words, view.word_weights))
+        return scores
+
+    def _one_by_one(self, encoded: Encoded, indices: Sequence[int], own: int) -> Tensor:
+        """As `label_scores`, each view with its own rows: what the model computes depends on the label words."""
+        scores = torch.zeros(len(indices), len(self.labels), device=self.lm.device)
+        for number, view in enumerate(self.views):
+            mine = [place for place, index in enumerate(indices) if index // own == number]
+            if mine:
+                said = view.label_scores(encoded, [indices[place] for place in mine])
+                scores = scores.index_copy(0, torch.tensor(mine, device=scores.device), said)
         return scores
 
     def parameter_groups(self, learning_rate: float) -> list[dict[str, Any]]:

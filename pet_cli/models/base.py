@@ -1,0 +1,119 @@
+"""What every model family is to the rest of the package: prompts in, scores of label words out."""
+
+from __future__ import annotations
+
+import shutil
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from pet_cli.errors import UserError
+from pet_cli.prompts import Batch, Prompt, collate
+from pet_cli.template import Template
+
+
+class LanguageModel(ABC):
+    """A pretrained language model as prompt-based classification sees it.
+
+    Attributes:
+        name: how the user named it.
+        model: the model of transformers, with its language-model head.
+        tokenizer: its fast tokenizer.
+        width: the hidden size.
+        normalise: whether the score of a label word of several tokens is the mean log-probability of its tokens
+            (True) or their sum; a word of one token scores the same either way.
+    """
+
+    family: str
+    """`masked`, `encoder_decoder` or `decoder_only`."""
+
+    single_token_words = False
+    """Whether a label word must be one token."""
+
+    summary = 0
+    """The position whose state stands for the whole input in a classifier, where it does not pool over all."""
+
+    def __init__(self, name: str, model: Any, tokenizer: Any, device: torch.device, bf16: bool = False) -> None:
+        self.name = name
+        self.model = model.to(device).eval()
+        self.tokenizer = tokenizer
+        self.device = device
+        self.bf16 = bf16
+        self.width: int = model.config.hidden_size
+        self.normalise = True
+        self._pristine: dict[str, Tensor] | None = None
+
+    @property
+    @abstractmethod
+    def mask_token(self) -> str:
+        """The text of the token that stands for `{mask}`, and in place of trainable tokens, in a prompt."""
+
+    @property
+    def positions(self) -> int:
+        """The most tokens of a prompt."""
+        limit = int(getattr(self.model.config, "max_position_embeddings", 0) or 10**9)
+        return min(limit, int(self.tokenizer.model_max_length))
+
+    def adapt(self, template: Template) -> Template:
+        """The template as this family reads it. Raises `UserError` for one that it cannot."""
+        return template
+
+    def collate(self, prompts: list[Prompt]) -> Batch:
+        return collate(prompts, self.tokenizer.pad_token_id, self.device)
+
+    def autocast(self) -> torch.autocast:
+        return torch.autocast(self.device.type, torch.bfloat16, enabled=self.bf16)
+
+    @abstractmethod
+    def encode(self, batch: Batch, embeds: Tensor | None = None) -> Tensor:
+        """States of the whole input, `[batch, length, hidden]`.
+
+        Args:
+            embeds: input embeddings `[batch, length, embedding]` in place of the looked-up ones, for soft prompts.
+        """
+
+    @abstractmethod
+    def states(self, batch: Batch, embeds: Tensor | None = None) -> Tensor:
+        """The states that predict what stands at the masks, `[batch, masks, hidden]`, float32."""
+
+    @abstractmethod
+    def word_scores(self, states: Tensor, words: Tensor | None) -> Tensor:
+        """Logits of words of one token: `[..., hidden] -> [..., words]`; None is the whole vocabulary."""
+
+    @abstractmethod
+    def score_words(self, batch: Batch, word_ids: Sequence[Sequence[int]], embeds: Tensor | None = None) -> Tensor:
+        """Scores of label words at the mask of each prompt, `[batch, words]`.
+
+        They are log-probabilities, but for a constant of the example, which a softmax over words cancels.
+
+        Args:
+            word_ids: the token ids of each word.
+        """
+
+    def save(self, folder: Path) -> None:
+        """Writes model and tokenizer so that plain `from_pretrained` reads them; whole or not at all."""
+        temporary = folder.with_name(f".{folder.name}.part")
+        try:
+            self.model.save_pretrained(temporary, safe_serialization=True)
+            self.tokenizer.save_pretrained(temporary)
+            temporary.replace(folder)
+        except OSError as error:
+            raise UserError(f"Cannot write {folder}: {error.strerror}.") from None
+        finally:
+            shutil.rmtree(temporary, ignore_errors=True)
+
+    def keep_pristine(self) -> None:
+        """Remembers the weights as loaded, so that `restore` can undo a training of the whole model."""
+        if self._pristine is None:
+            self._pristine = {name: tensor.detach().clone() for name, tensor in self.model.state_dict().items()}
+
+    def restore(self) -> None:
+        """The weights as loaded; a no-op where nothing was trained."""
+        self.model.eval()
+        self.model.requires_grad_(True)
+        if self._pristine is not None:
+            self.model.load_state_dict(self._pristine)

@@ -1,0 +1,118 @@
+"""Decoder-only language models: the label word continues the prompt (GPT-2, Llama, Qwen2 and their kin).
+
+The prompt ends where the template's mask stands. It runs once, whatever the number of label words: words of one token
+need its last state alone, the further tokens of longer words ride along in the same pass (`WordTokens.tree_mask`).
+"""
+
+from __future__ import annotations
+
+import inspect
+from dataclasses import replace
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from pet_cli.errors import UserError
+from pet_cli.models.generative import ROOM, GenerativeLM, WordTokens, close_up, is_punctuation, without_borders
+from pet_cli.prompts import Batch, Prompt, collate
+from pet_cli.template import Mask, Template, Text
+
+_RESCALED = ("final_logit_softcapping", "logit_scale", "logits_scaling")
+
+
+class DecoderOnlyLM(GenerativeLM):
+    """A pretrained causal LM. Batches are padded on the left, so that all prompts end in the same column."""
+
+    family = "decoder_only"
+    summary = -1  # the last token alone has read the whole input
+
+    def __init__(self, name: str, model: Any, tokenizer: Any, device: torch.device, bf16: bool = False) -> None:
+        if tokenizer.eos_token is None:
+            raise UserError(f"model.name={name}: its tokenizer has no end-of-text token, which stands for the mask.")
+        for key in _RESCALED:
+            if getattr(model.config, key, None) not in (None, 1, 1.0):
+                raise UserError(f"model.name={name}: it rescales its logits ({key}), which is not supported here.")
+        super().__init__(name, model, tokenizer, device, bf16)
+        self._takes_positions = "position_ids" in inspect.signature(model.base_model.forward).parameters
+
+    @property
+    def mask_token(self) -> str:
+        """The end-of-text token; the model never reads it, since prompts end before it."""
+        return str(self.tokenizer.eos_token)
+
+    @property
+    def positions(self) -> int:
+        window = getattr(self.model.config, "sliding_window", None) or 10**9
+        return min(super().positions, window) - ROOM
+
+    def adapt(self, template: Template) -> Template:
+        """Ends the template at its mask: punctuation behind it is left out, anything else cannot be read.
+
+        Raises:
+            UserError: text, a field or a trainable token behind the mask.
+        """
+        parts = without_borders(template.parts)
+        places = [index for index, part in enumerate(parts) if isinstance(part, Mask)]
+        if places:
+            behind = parts[places[0] + 1 :]
+            if not all(isinstance(part, Text) and is_punctuation(part.text) for part in behind):
+                raise UserError(
+                    f"template '{template.source}': {self.name} is a decoder-only model and reads from left to right, "
+                    "so it cannot fill a mask that words follow. Move {mask} to the end, as in '{text} It was {mask}.'"
+                )
+            parts = parts[: places[0] + 1]
+        return Template(template.source, tuple(close_up(parts)))
+
+    def collate(self, prompts: list[Prompt]) -> Batch:
+        """Cuts the prompts at their masks and pads them on the left; `masks` are the positions that predict."""
+        padding = self.tokenizer.pad_token_id
+        if padding is None:
+            padding = self.tokenizer.eos_token_id
+        return collate([self._up_to_mask(prompt) for prompt in prompts], padding, self.device, left=True)
+
+    def _up_to_mask(self, prompt: Prompt) -> Prompt:
+        end = prompt.masks[0] if prompt.masks else len(prompt.ids)
+        ids, types = prompt.ids[:end], prompt.types[:end]
+        if not ids:  # an empty text alone: the answer then begins a new text
+            start = self.tokenizer.bos_token_id
+            ids, types = [self.tokenizer.eos_token_id if start is None else start], [0]
+        masks = (len(ids) - 1,) if prompt.masks else ()
+        return replace(prompt, ids=ids, types=types, masks=masks, soft=tuple(s for s in prompt.soft if s[0] < end))
+
+    def encode(self, batch: Batch, embeds: Tensor | None = None) -> Tensor:
+        return self._run(batch.input_ids, embeds, batch.attention_mask, _positions(batch))
+
+    def answer(self, batch: Batch, words: WordTokens | None, embeds: Tensor | None = None) -> tuple[Tensor, Tensor]:
+        if words is None:
+            hidden = self.encode(batch, embeds)
+            return hidden[:, -1].float(), hidden[:, :0].float()
+        if not self._takes_positions:
+            raise UserError(
+                f"model.name={self.name}: {type(self.model).__name__} takes no position ids, so its label words must "
+                "be one token each. Choose other words in verbalizer=."
+            )
+        size = len(batch)
+        ids = torch.cat([batch.input_ids, words.inputs.expand(size, -1)], dim=1)
+        if embeds is not None:
+            own = self.model.get_input_embeddings()(words.inputs)
+            embeds = torch.cat([embeds, own.expand(size, -1, -1)], dim=1)
+        lengths = batch.attention_mask.sum(dim=1, keepdim=True)
+        positions = torch.cat([_positions(batch), lengths + words.offset], dim=1)
+        hidden = self._run(ids, embeds, words.tree_mask(batch.attention_mask.bool()), positions)
+        end = batch.input_ids.shape[1]
+        return hidden[:, end - 1].float(), hidden[:, end:].float()
+
+    def _run(self, ids: Tensor, embeds: Tensor | None, attention: Tensor, positions: Tensor) -> Tensor:
+        """States of the body, `[batch, length, hidden]`."""
+        inputs: dict[str, Any] = {"attention_mask": attention, "use_cache": False}
+        inputs |= {"input_ids": ids} if embeds is None else {"inputs_embeds": embeds}
+        if self._takes_positions:
+            inputs["position_ids"] = positions
+        with self.autocast():
+            return self.model.base_model(**inputs)[0]
+
+
+def _positions(batch: Batch) -> Tensor:
+    """Each token's place in its own prompt, `[batch, length]`; 0 in the padding before it."""
+    return (batch.attention_mask.cumsum(dim=1) - 1).clamp(min=0)

@@ -1,0 +1,175 @@
+"""Encoder-decoder language models: the decoder writes what stands at the encoder's mask (T5, mT5, Flan-T5, BART).
+
+The encoder runs once for an example, whatever the number of label words; the decoder's part up to the mask too.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from tokenizers import AddedToken
+from torch import Tensor
+
+from pet_cli.errors import UserError
+from pet_cli.models.generative import ROOM, GenerativeLM, WordTokens, close_up, without_borders
+from pet_cli.prompts import Batch
+from pet_cli.template import Template
+
+_SENTINEL = "<extra_id_0>"
+
+
+class EncoderDecoderLM(GenerativeLM):
+    """A pretrained encoder-decoder. `encode` gives the encoder's states."""
+
+    family = "encoder_decoder"
+
+    def encode(self, batch: Batch, embeds: Tensor | None = None) -> Tensor:
+        inputs = {"input_ids": batch.input_ids} if embeds is None else {"inputs_embeds": embeds}
+        with self.autocast():
+            return self.model.get_encoder()(attention_mask=batch.attention_mask, **inputs)[0]
+
+    def _decode(self, encoded: Tensor, batch: Batch, **inputs: Any) -> Any:
+        """The decoder's output over the encoder's states `[batch, length, hidden]`."""
+        with self.autocast():
+            return self.model.get_decoder()(
+                encoder_hidden_states=encoded, encoder_attention_mask=batch.attention_mask, **inputs
+            )
+
+    @property
+    def _start(self) -> int:
+        """The token the decoder starts with."""
+        return int(self.model.config.decoder_start_token_id)
+
+
+class T5LM(EncoderDecoderLM):
+    """T5, mT5, Flan-T5: span corruption (Raffel et al., JMLR 2020) as the cloze.
+
+    The encoder reads the first sentinel where the mask stands; the decoder is given it as the first token of the
+    target, and the word's tokens are scored behind it: `<extra_id_0> word`. The sentinel that would close the span is
+    not part of a word's score. T5 knows no segments: a template's border is a space.
+    """
+
+    def __init__(self, name: str, model: Any, tokenizer: Any, device: torch.device, bf16: bool = False) -> None:
+        # mT5's vocabulary writes its sentinels with SentencePiece's mark.
+        self._sentinel = next((text for text in (_SENTINEL, f"▁{_SENTINEL}") if text in tokenizer.get_vocab()), None)
+        if self._sentinel is None:
+            raise UserError(
+                f"model.name={name}: its tokenizer has no sentinel '{_SENTINEL}', which stands for the mask. "
+                "Choose a T5 whose tokenizer kept them, such as google/t5-v1_1-base."
+            )
+        if self._sentinel != _SENTINEL or _SENTINEL not in tokenizer.all_special_tokens:
+            # In mT5 an ordinary piece of the vocabulary: it keeps its id, and is now read as one token anywhere.
+            tokenizer.add_tokens([AddedToken(self._sentinel, normalized=False, special=True)], special_tokens=True)
+        super().__init__(name, model, tokenizer, device, bf16)
+        self._sentinel_id: int = tokenizer.convert_tokens_to_ids(self._sentinel)
+        config = model.config
+        tied = getattr(config, "scale_decoder_outputs", config.tie_word_embeddings)
+        self._scale = config.d_model**-0.5 if tied else 1.0
+
+    @property
+    def mask_token(self) -> str:
+        return str(self._sentinel)
+
+    def adapt(self, template: Template) -> Template:
+        return Template(template.source, tuple(close_up(without_borders(template.parts))))
+
+    def word_scores(self, states: Tensor, words: Tensor | None) -> Tensor:
+        return super().word_scores(states * self._scale, words)  # T5 1.0 shrinks states before its tied projection
+
+    def answer(self, batch: Batch, words: WordTokens | None, embeds: Tensor | None = None) -> tuple[Tensor, Tensor]:
+        size = len(batch)
+        encoded = self.encode(batch, embeds)
+        begin = torch.tensor([self._start, self._sentinel_id], device=self.device).expand(size, -1)
+        output = self._decode(encoded, batch, input_ids=begin, use_cache=words is not None)
+        state = output[0][:, -1].float()
+        if words is None:
+            return state, state.new_zeros(size, 0, state.shape[-1])
+        # T5's distances between positions cannot be told to it, so words do not share a sequence here: each has a row,
+        # with the keys and values of the encoder's states, computed above, repeated.
+        owners = words.owner.unique_consecutive()
+        row = torch.searchsorted(owners, words.owner)
+        ids = torch.full((len(owners), int(words.lengths.max()) - 1), self._sentinel_id, device=self.device)
+        ids[row, words.offset] = words.inputs
+        cache = output.past_key_values
+        cache.batch_repeat_interleave(len(owners))
+        rows = Batch(*(t.repeat_interleave(len(owners), dim=0) for t in _tensors(batch)))
+        output = self._decode(
+            encoded.repeat_interleave(len(owners), dim=0),
+            rows,
+            input_ids=ids.repeat(size, 1),
+            past_key_values=cache,
+            use_cache=True,
+        )
+        hidden = output[0].unflatten(0, (size, len(owners)))
+        return state, hidden[:, row, words.offset].float()
+
+
+class BartLM(EncoderDecoderLM):
+    """BART: text infilling (Lewis et al., ACL 2020) as the cloze.
+
+    BART was trained to write the whole text again. So the decoder is given the prompt up to its mask, and the word's
+    tokens are scored behind it, all words in one pass (`WordTokens.tree_mask`). Trainable tokens of a soft prompt
+    stand in the decoder's text as in the encoder's.
+    """
+
+    def __init__(self, name: str, model: Any, tokenizer: Any, device: torch.device, bf16: bool = False) -> None:
+        if tokenizer.mask_token is None:
+            raise UserError(f"model.name={name}: its tokenizer has no mask token, which BART fills.")
+        super().__init__(name, model, tokenizer, device, bf16)
+
+    @property
+    def mask_token(self) -> str:
+        return str(self.tokenizer.mask_token)
+
+    @property
+    def positions(self) -> int:
+        return super().positions - ROOM
+
+    @property
+    def projection(self) -> tuple[Tensor, Tensor | None]:
+        return self.model.lm_head.weight, self.model.final_logits_bias[0]
+
+    def answer(self, batch: Batch, words: WordTokens | None, embeds: Tensor | None = None) -> tuple[Tensor, Tensor]:
+        size = len(batch)
+        encoded = self.encode(batch, embeds)
+        mask = batch.masks[:, 0]
+        longest = int(mask.max())
+        embed = self.model.get_input_embeddings()
+        text = embed(batch.input_ids) if embeds is None else embeds
+        # Shifted by the start token: what stands in the decoder at the mask's position predicts the mask's token.
+        start = embed(torch.tensor([self._start], device=self.device)).expand(size, 1, -1)
+        inputs = torch.cat([start, text[:, :longest]], dim=1)
+        options: dict[str, Any] = {}
+        if words is not None:
+            inputs = torch.cat([inputs, self._placed(words, mask, longest + 1)], dim=1)
+            readable = torch.arange(longest + 1, device=mask.device) <= mask.unsqueeze(1)
+            options["attention_mask"] = words.tree_mask(readable)
+        hidden = self._decode(encoded, batch, inputs_embeds=inputs, use_cache=False, **options)[0]
+        state = hidden[torch.arange(size, device=mask.device), mask].float()
+        return state, hidden[:, longest + 1 :].float()
+
+    def _placed(self, words: WordTokens, mask: Tensor, begin: int) -> Tensor:
+        """Embeddings of the words' inputs `[batch, T, hidden]` that stand at `begin` and count from each mask.
+
+        BART numbers its decoder's positions from the left and takes no others. What it will add for where an input
+        stands in the sequence is taken away here, and what belongs to its place behind the mask added.
+        """
+        table = self.model.get_decoder().embed_positions
+        if begin + len(words) + table.offset > len(table.weight):
+            raise UserError(
+                f"verbalizer: the label words take {len(words)} further tokens, too many behind this prompt for "
+                f"{self.name}. Choose shorter words, or a smaller trainer.max_length."
+            )
+        wanted = mask.unsqueeze(1) + 1 + words.offset
+        given = begin + torch.arange(len(words), device=mask.device)
+        shift = table.weight[wanted + table.offset] - table.weight[given + table.offset]
+        return self.model.get_input_embeddings()(words.inputs) + shift
+
+
+def _tensors(batch: Batch) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    return batch.input_ids, batch.attention_mask, batch.token_type_ids, batch.masks
+
+
+KINDS: dict[str, type[EncoderDecoderLM]] = {"t5": T5LM, "mt5": T5LM, "umt5": T5LM, "bart": BartLM}
+"""The class for each model type of transformers."""

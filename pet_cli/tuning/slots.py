@@ -1,0 +1,154 @@
+"""The soft slots of a template: taken as words, put in front, and what their vectors start as.
+
+Initialisation follows Lester et al. (EMNLP 2021): random, frequent tokens, or the label words.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+
+import torch
+from torch import Tensor
+
+from pet_cli.errors import UserError, not_allowed
+from pet_cli.models.base import LanguageModel
+from pet_cli.prompts import PromptEncoder, word_ids
+from pet_cli.template import Border, Field, Mask, Part, Soft, Template, Text
+
+INITS = ("random", "vocab", "labels", "text")
+FREQUENT = 5000
+"""`vocab` draws from this many tokens of the lowest ids, which the most frequent tokens have."""
+
+
+def source_of(parts: Iterable[Part]) -> str:
+    """The line that parses to these parts."""
+    return "".join(map(_source_of_part, parts))
+
+
+def _source_of_part(part: Part) -> str:
+    if isinstance(part, Mask):
+        return "{mask}"
+    if isinstance(part, Border):
+        return " | "
+    if isinstance(part, Field):
+        flags = ",".join(flag for flag in ("strip", "lower", "keep") if getattr(part, flag))
+        return f"{{{part.name}:{flags}}}" if flags else f"{{{part.name}}}"
+    if isinstance(part, Soft):
+        name = "" if part.name is None else f"@{part.name}"
+        return f"{{soft{name}*{part.count}}}" if part.text is None else f'{{soft{name}:"{part.text}"}}'
+    return part.text.replace("{", "{{").replace("}", "}}").replace("|", "||")
+
+
+def hard_template(template: Template, tuning: str, leave_out: bool = False) -> Template:
+    """The template with soft slots as the words they start as, for modes that train no prompt.
+
+    Args:
+        leave_out: whether slots without words are left out, instead of being an error.
+
+    Raises:
+        UserError: a slot without words, which says nothing until it is trained.
+    """
+    if not template.soft:
+        return template
+    parts: list[Part] = []
+    for part in template.parts:
+        if not isinstance(part, Soft):
+            parts.append(part)
+        elif part.text is not None:
+            parts.append(Text(part.text))
+        elif not leave_out:
+            raise UserError(
+                f"tuning={tuning}: template '{template.source}' has pseudo tokens without words, which say nothing "
+                'untrained. Use tuning=soft_prompt or p_tuning, or give them words, such as {soft:"It was"}.'
+            )
+        elif parts and isinstance(parts[-1], Text):  # one of the spaces around it goes with it
+            parts[-1] = Text(parts[-1].text.rstrip())
+    return Template(source_of(parts), tuple(parts))
+
+
+def soft_template(template: Template, tuning: str, length: int | None) -> Template:
+    """The template as it is where it has soft slots, else with `length` of them in front.
+
+    Raises:
+        UserError: the template has no soft slot and `length` is None.
+    """
+    if template.soft:
+        return template
+    if length is None:
+        raise UserError(
+            f"tuning={tuning}: template '{template.source}' has no soft slot and tuning.length is null. Write "
+            f"'{{soft*20}} {template.source}', or leave tuning.length=20 to put them in front."
+        )
+    if length < 1:
+        raise UserError(f"tuning.length={length}: must be at least 1.")
+    front: tuple[Part, ...] = (Soft(length), Text(" "))
+    return Template(source_of(front) + template.source, front + template.parts)
+
+
+def look_up(lm: LanguageModel, ids: Sequence[int]) -> Tensor:
+    """Input embeddings of tokens, `[tokens, embedding]`, scaled as the model scales them."""
+    with torch.no_grad():
+        return lm.model.get_input_embeddings()(torch.tensor(ids, device=lm.device)).clone()  # type: ignore[no-any-return]
+
+
+def check_init(init: str, text: str | None) -> None:
+    """Raises `UserError` for an unknown initialisation, and for `text` without a text."""
+    if init not in INITS:
+        raise not_allowed("tuning.init", init, INITS)
+    if init == "text" and not (text or "").strip():
+        raise UserError("tuning.init=text: the text is empty; give it as tuning.text='...'.")
+
+
+def initial_vectors(
+    lm: LanguageModel, encoder: PromptEncoder, init: str, text: str | None, label_words: Sequence[Sequence[int]]
+) -> Tensor:
+    """What the trainable vectors of a template start as, `[slots, embedding]`.
+
+    Slots with words in the template start as those. The others:
+
+    * `random`: normal, with the standard deviation of the model's own embeddings;
+    * `vocab`: tokens drawn from the `FREQUENT` most frequent ones, each once;
+    * `labels`: the label words, the mean of its tokens for each, then as `vocab`;
+    * `text`: the tokens of `tuning.text`, then as `vocab`.
+
+    Draws come from the global generator, which the trainer's seed has set.
+
+    Args:
+        label_words: the token ids of each label word.
+    """
+    free = [slot for slot in range(encoder.slots) if slot not in encoder.slot_texts]
+    frequent = frequent_tokens(encoder.tokenizer)
+    drawn = [frequent[i] for i in torch.randperm(len(frequent)).tolist()]
+    fill = [drawn[i % len(drawn)] for i in range(len(free))]
+    vectors = look_up(lm, [encoder.slot_texts.get(slot, fill[0] if fill else 0) for slot in range(encoder.slots)])
+    if not free:
+        return vectors
+    if init == "random":
+        scale = look_up(lm, frequent).std()
+        vectors[free] = torch.randn(len(free), vectors.shape[1]).to(vectors) * scale  # on the CPU: the same anywhere
+        return vectors
+    own = look_up(lm, fill)
+    first: list[Tensor] = []
+    if init == "labels":
+        first = [look_up(lm, ids).mean(dim=0) for ids in label_words]
+    elif init == "text":
+        first = list(look_up(lm, word_ids(encoder.tokenizer, (text or "").strip())))
+    for index, vector in enumerate(first[: len(free)]):
+        own[index] = vector
+    vectors[free] = own
+    return vectors
+
+
+def frequent_tokens(tokenizer: object, count: int = FREQUENT) -> list[int]:
+    """Ids of the `count` whole words of the lowest ids; of all tokens where the vocabulary has hardly any words."""
+    size = min(len(tokenizer), 8 * count)  # type: ignore[arg-type]
+    special = set(tokenizer.all_special_ids)  # type: ignore[attr-defined]
+    tokens = tokenizer.convert_ids_to_tokens(list(range(size)))  # type: ignore[attr-defined]
+    words = [
+        index
+        for index, token in enumerate(tokens)
+        if index not in special and token is not None and len(token.strip("Ġ▁")) > 1 and token.strip("Ġ▁").isalpha()
+    ]
+    if len(words) < 20:
+        words = [index for index in range(size) if index not in special]
+    return words[:count]

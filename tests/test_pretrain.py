@@ -1,0 +1,244 @@
+"""`scripts/pretrain.py`: its models learn and load, see both segments, and a stopped run goes on as if it had not."""
+
+from __future__ import annotations
+
+import gzip
+import importlib.util
+import itertools
+import json
+import lzma
+import math
+import random
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from safetensors.torch import load_file
+from transformers import AutoModelForMaskedLM, AutoModelForSeq2SeqLM, AutoTokenizer
+
+SCRIPT = Path(__file__).parents[1] / "scripts" / "pretrain.py"
+PLACES = {"paris": "france", "rome": "italy", "tokyo": "japan", "cairo": "egypt", "lima": "peru"}
+SHAPE = ["--layers", "1", "--hidden", "32", "--heads", "2", "--vocab-size", "320"]
+SMALL = [*SHAPE, "--block", "32", "--batch", "16", "--threads", "1"]
+
+
+def load_script() -> Any:
+    spec = importlib.util.spec_from_file_location("pretrain", SCRIPT)
+    assert spec and spec.loader
+    module = importlib.util.module_from_spec(spec)
+    sys.modules["pretrain"] = module  # where `dataclass` looks for it
+    spec.loader.exec_module(module)
+    return module
+
+
+pretrain = load_script()
+
+
+@pytest.fixture(autouse=True)
+def one_thread() -> Iterator[None]:
+    """The runs set the number of threads; the tests after them get theirs back."""
+    before = torch.get_num_threads()
+    yield
+    torch.set_num_threads(before)
+
+
+@pytest.fixture(scope="module")
+def corpus(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Three files, one of each packing: sentences whose words foretell one another."""
+    folder = tmp_path_factory.mktemp("corpus")
+    rng = random.Random(0)
+    animals = {"dog": "barks in the yard", "cat": "sleeps on the sofa", "bird": "sings in the tree", "fish": "swims"}
+
+    def sentences(number: int) -> str:
+        lines = []
+        for _ in range(number):
+            animal, place = rng.choice(list(animals)), rng.choice(list(PLACES))
+            lines.append(f"The {rng.choice(['old', 'young', 'small'])} {animal} {animals[animal]} all day.")
+            lines.append(f"{place.title()} is the capital of {PLACES[place].title()}, as you know!")
+        return "\n".join(lines) + "\n\n"
+
+    (folder / "plain.txt").write_text(sentences(400), encoding="utf-8")
+    with lzma.open(folder / "packed.txt.xz", "wt", encoding="utf-8") as file:
+        file.write(sentences(100))
+    with gzip.open(folder / "zipped.txt.gz", "wt", encoding="utf-8") as file:
+        file.write(sentences(100))
+    (folder / "notes.md").write_text("not a part of it")
+    return folder
+
+
+def history(out: Path) -> list[dict[str, float]]:
+    return list(json.loads((out / "pretrain.json").read_text())["history"])
+
+
+def batches(corpus: Path, *options: str) -> tuple[Any, Any]:
+    """What makes the batches of a run, and its schedule."""
+    args = pretrain.parse([str(corpus), "unused", *SMALL, *options])
+    lines = pretrain.read_corpus(args.corpus, args.repeat)
+    tokenizer = pretrain.train_tokenizer([line for texts in lines.values() for line in texts], args)
+    text = pretrain.encode(lines, [args.repeat.get(name, 1.0) for name in lines], tokenizer, args)
+    make = (pretrain.MaskedBatches if args.objective == "mlm" else pretrain.SpanBatches)(text, tokenizer, args)
+    return make, pretrain.Schedule(make, text.split()[0], args)
+
+
+def test_a_masked_model_learns_and_loads(corpus: Path, tmp_path: Path) -> None:
+    out = tmp_path / "model"
+    command = [str(corpus), str(out), *SMALL, "--steps", "200", "--lr", "2e-2", "--store", "float16"]
+    assert pretrain.main(command) == 0
+    first, last = history(out)[0], history(out)[-1]
+    assert last["heldout_loss"] < 0.5 * first["heldout_loss"]  # the first one is that of guessing by frequency
+    assert last["heldout_accuracy"] > 0.6
+    assert {path.name for path in out.iterdir()} == {
+        "config.json", "model.safetensors", "pretrain.json", "tokenizer.json", "tokenizer_config.json"
+    }  # fmt: skip
+    assert all(weight.dtype == torch.float16 for weight in load_file(out / "model.safetensors").values())
+    model, tokenizer = AutoModelForMaskedLM.from_pretrained(out).eval(), AutoTokenizer.from_pretrained(out)
+    assert model.dtype == torch.float32 and model.config.max_position_embeddings == 32
+    inputs = tokenizer("Paris is the capital of [MASK], as you know!", return_tensors="pt")
+    with torch.no_grad():
+        scores = model(**inputs).logits[inputs["input_ids"] == tokenizer.mask_token_id]
+    assert tokenizer.decode(scores.argmax(-1)) in PLACES.values()
+
+
+def test_a_model_starts_from_a_bare_encoder(corpus: Path, tmp_path: Path) -> None:
+    masked, encoder, out = tmp_path / "masked", tmp_path / "encoder", tmp_path / "out"
+    assert pretrain.main([str(corpus), str(masked), *SMALL, "--steps", "60", "--lr", "2e-2"]) == 0
+    AutoModelForMaskedLM.from_pretrained(masked).bert.save_pretrained(encoder)
+    AutoTokenizer.from_pretrained(masked).save_pretrained(encoder)
+    again = [str(corpus), str(out), "--init-from", str(encoder), "--block", "32", "--steps", "30", "--threads", "1"]
+    assert pretrain.main(again) == 0
+    assert history(out)[-1]["heldout_loss"] < history(out)[0]["heldout_loss"]
+    assert np.isfinite(history(out)[0]["heldout_loss"])
+
+
+def test_a_span_model_learns_and_loads(corpus: Path, tmp_path: Path) -> None:
+    out = tmp_path / "model"
+    assert pretrain.main([str(corpus), str(out), "--objective", "spans", *SMALL, "--steps", "100", "--lr", "1e-2"]) == 0
+    assert history(out)[-1]["heldout_loss"] < 0.35 * history(out)[0]["heldout_loss"]
+    model, tokenizer = AutoModelForSeq2SeqLM.from_pretrained(out).eval(), AutoTokenizer.from_pretrained(out)
+    assert model.get_output_embeddings().weight is model.get_input_embeddings().weight
+    assert tokenizer.tokenize("It was <extra_id_0>.")[-2].strip() == "<extra_id_0>"
+    inputs = tokenizer("Rome is the capital of <extra_id_0>, as you know!", return_tensors="pt")
+    start = tokenizer("<extra_id_0> italy", add_special_tokens=False, return_tensors="pt")["input_ids"]
+    with torch.no_grad():
+        assert math.isfinite(model(**inputs, labels=start).loss)
+
+
+def test_both_segments_are_seen(corpus: Path) -> None:
+    make, schedule = batches(corpus, "--pair-share", "0.5")
+    pairs = rows = 0
+    for batch in (schedule[step] for step in range(10)):
+        ids, segments = batch["input_ids"], batch["token_type_ids"]
+        real = batch["attention_mask"].bool()
+        separators = (ids == make.tokenizer.sep_token_id).sum(1)
+        assert (ids[:, 0] == make.tokenizer.cls_token_id).all()
+        assert torch.equal(separators == 2, segments.any(1))
+        assert (segments[~real] == 0).all() and ids.shape[1] <= 32
+        pairs, rows = pairs + int(segments.any(1).sum()), rows + len(ids)
+    assert 0.4 < pairs / rows < 0.6
+    assert not batches(corpus, "--pair-share", "0")[1][0]["token_type_ids"].any()
+
+
+def test_the_asked_for_share_is_masked(corpus: Path) -> None:
+    make, schedule = batches(corpus, "--mask-rate", "0.3", "--mask-split", "80/10/10")
+    masked = hidden = words = 0
+    for batch in (schedule[step] for step in range(120)):
+        shown = batch["input_ids"].flatten()[batch["chosen"]]
+        assert not torch.isin(batch["targets"], torch.tensor(make.tokenizer.all_special_ids)).any()
+        masked, hidden = masked + int((shown == make.tokenizer.mask_token_id).sum()), hidden + len(shown)
+        words += (
+            int(batch["attention_mask"].sum()) - 2 * len(batch["input_ids"]) - int(batch["token_type_ids"].any(1).sum())
+        )
+    assert abs(hidden / words - 0.3) < 0.01
+    assert abs(masked / hidden - 0.8) < 0.02
+
+
+def test_spans_put_back_give_the_text(corpus: Path) -> None:
+    make, _ = batches(corpus, "--objective", "spans")
+    rng = np.random.default_rng(0)
+    for length in range(2, 60):
+        text = np.arange(1000, 1000 + length)
+        read, write = (list(part[:-1]) for part in make.corrupt(text, rng))
+        spans: dict[int, list[int]] = {}
+        for token in write:
+            if token < 1000:
+                spans[token] = spans.get(token, [])
+                sentinel = token
+            else:
+                spans[sentinel].append(token)
+        restored = [part for token in read for part in spans.get(token, [token])]
+        assert restored == list(text)
+        assert sum(map(len, spans.values())) == max(1, round(0.15 * length))
+
+
+def test_every_token_but_a_short_rest_is_in_one_block() -> None:
+    lengths = np.random.default_rng(0).integers(0, 90, 300).tolist()
+    blocks = list(pretrain.cut_blocks(lengths, 29, 0.1, np.random.default_rng(0)))
+    assert blocks[0][0] == 0 and sum(lengths) - blocks[-1][1] < 8
+    assert all(stop == start for (_, stop), (start, _) in itertools.pairwise(blocks))
+    assert all(4 <= stop - start <= 29 for start, stop in blocks)
+
+
+def test_repeat_weighs_the_files_and_holds_the_same_blocks_out(corpus: Path) -> None:
+    make, schedule = batches(corpus, "--repeat", "plain=0,packed=2.5")
+    assert set(np.unique(make.corpus.source)) == {0, 1}  # packed and zipped
+    rows, heldout = make.corpus.split()
+    order = schedule.order(0)
+    packed, zipped = (int((make.corpus.source[rows] == number).sum()) for number in (0, 1))
+    assert len(order) == 2 * packed + round(packed / 2) + zipped
+    assert not np.isin(order, heldout).any() and set(order) == set(rows)
+
+
+@pytest.mark.parametrize("objective", ["mlm", "spans"])
+def test_a_resumed_run_ends_in_the_same_weights(
+    objective: str, corpus: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    options = [*SMALL, "--objective", objective, "--steps", "14", "--save-every", "5", "--dropout", "0.1"]
+    whole, broken = tmp_path / "whole", tmp_path / "broken"
+    assert pretrain.main([str(corpus), str(whole), *options]) == 0
+    save = pretrain.save_checkpoint
+
+    def save_and_stop(*given: Any) -> None:
+        save(*given)
+        if given[-1]["position"]["step"] == 10:
+            raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(pretrain, "save_checkpoint", save_and_stop)
+        assert pretrain.main([str(corpus), str(broken), *options]) == 130
+    assert [path.name for path in broken.iterdir()] == ["checkpoint-10"]
+    torch.manual_seed(99)
+    assert pretrain.main([str(corpus), str(broken), *options, "--resume"]) == 0
+    one, two = load_file(whole / "model.safetensors"), load_file(broken / "model.safetensors")
+    assert one.keys() == two.keys() and all(torch.equal(one[name], two[name]) for name in one)
+    assert [line["step"] for line in history(broken)] == [0, 14]
+
+
+def test_mistakes_end_in_one_line(corpus: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    out, used, empty = tmp_path / "out", tmp_path / "used", tmp_path / "empty"
+    empty.mkdir()
+    (used / "checkpoint-3").mkdir(parents=True)
+    for command, reason in {
+        f"{tmp_path / 'nowhere'} {out}": "is not a folder",
+        f"{empty} {out}": "no text in",
+        f"{corpus} {out} --repeat plane=2": "no file 'plane'",
+        f"{corpus} {out} --repeat plain": "invalid repeat value",
+        f"{corpus} {out} --mask-rate 2": "invalid float from 0.01 to 0.9 value",
+        f"{corpus} {out} --mask-split 80/20": "invalid split value",
+        f"{corpus} {out} --heads 5": "cannot be split into --heads 5",
+        f"{corpus} {out} --init-from {empty}": "not a model folder",
+        f"{corpus} {out} --init-from {empty} --layers 2": "cannot be given with --init-from",
+        f"{corpus} {used}": "go on from it with --resume",
+    }.items():
+        assert pretrain.main(command.split()) == 2
+        message = capsys.readouterr().err
+        assert reason in message and message.count("\n") == 1
+
+
+def test_a_run_by_the_clock_ends_with_a_low_learning_rate() -> None:
+    args = pretrain.parse(["corpus", "out", "--minutes", "5", "--warmup", "0.1", "--lr", "1"])
+    rates = [pretrain.learning_rate(done, args) for done in (0.0, 0.05, 0.1, 0.55, 1.0)]
+    assert rates == pytest.approx([0.0, 0.5, 1.0, 0.5, 0.0])
