@@ -299,8 +299,8 @@ def _column(ours: str, row: Mapping[str, Any], source: str, task: TaskConfig, da
         if column in row:
             return column
     raise UserError(
-        f"{source}: no column '{wanted[-1]}' for the field '{ours}'; there are {choices(row)}."
-        f"{nearest(wanted[-1], row)} Name it: data.fields='{{{ours}: COLUMN}}'."
+        f"{source}: no column '{wanted[0]}' for the field '{ours}'; there are {choices(row)}."
+        f"{nearest(wanted[0], row)} Name it: data.fields='{{{ours}: COLUMN}}'."
     )
 
 

@@ -1,4 +1,4 @@
-"""`pet explain`: which words the trained prompt vectors of a run lie near, as Lester et al. (EMNLP 2021) looked at it."""
+"""`pet explain`: which words the trained prompt vectors of a run lie near (Lester et al., EMNLP 2021)."""
 
 from __future__ import annotations
 

@@ -180,7 +180,8 @@ def _run(config: PetConfig, out: Path, overrides: list[str], sweeping: bool) -> 
     if config.resume and state.get("status") == "done":
         if state.get("fingerprint") == results.fingerprint(config):
             return _finish(out, overrides, sweeping, "done already")
-        raise UserError(f"{out} holds a finished run of another configuration or version; give another folder.")
+        if state.get("members") != results.fingerprint(config, members_only=True):
+            raise UserError(f"{out} holds a finished run of another configuration or version; give another folder.")
     if not config.resume and any(out.iterdir()):
         raise UserError(f"hydra.run.dir={out}: the folder is not empty. Give another, or resume=true.")
     results.write_state(out, "running", config, overrides, None)

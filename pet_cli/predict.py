@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
+from pet_cli import config as settings
 from pet_cli import results
 from pet_cli.config import ENSEMBLES, TUNINGS, PetConfig
 from pet_cli.data import columns_for, read_rows
@@ -31,15 +34,14 @@ def predict(run: str, file: str | None, texts: list[str] | None, output: str | N
         inputs = [_line(line, config) for line in sys.stdin if line.strip()]
     if not inputs:
         raise UserError("Nothing to predict: give --text, --file, or lines on standard input.")
-    learner = load_learner(folder, config)
-    scores = learner.predict(learner.encode(inputs)).softmax(dim=1).tolist()
+    labels = settings.labels(config)
     rows = [
         {
             **fields,
-            "predicted": learner.labels[max(range(len(line)), key=line.__getitem__)],
-            "probabilities": {label: round(p, 6) for label, p in zip(learner.labels, line, strict=True)},
+            "predicted": labels[max(range(len(line)), key=line.__getitem__)],
+            "probabilities": {label: float(f"{p:.6g}") for label, p in zip(labels, line, strict=True)},
         }
-        for fields, line in zip(inputs, scores, strict=True)
+        for fields, line in zip(inputs, probabilities(folder, config, inputs), strict=True)
     ]
     if output:
         write_jsonl(Path(output), rows)
@@ -66,6 +68,33 @@ def saved_config(folder: Path) -> PetConfig:
     except (OmegaConfBaseException, KeyError, TypeError) as error:
         raise UserError(f"{folder}/config.yaml is damaged or of another version: {error}.") from None
     return config
+
+
+def probabilities(folder: Path, config: PetConfig, inputs: Sequence[Mapping[str, str]]) -> list[list[float]]:
+    """Label probabilities `[inputs][labels]` of a run: its learner's, its student's, or its members' together."""
+    if (folder / "student" / "config.yaml").is_file():
+        return probabilities(folder / "student", saved_config(folder / "student"), inputs)
+    if config.ensemble.name == "none":
+        learner = load_learner(folder, config)
+        return learner.predict(learner.encode(inputs)).softmax(dim=1).tolist()
+    if config.ensemble.models == "shared":
+        raise UserError(
+            f"{folder}: an ensemble with a shared model cannot label new texts; use ensemble.models=separate."
+        )
+    from pet_cli.combine import combine, confidence_weights, log_softmax
+
+    members = results.read_json(folder / "metrics.json")["members"]
+    said = []
+    for member in members:
+        own = folder / "members" / member["name"]
+        learner = load_learner(own, saved_config(own))
+        said.append(log_softmax(learner.predict(learner.encode(inputs)).numpy()))
+    together = np.stack(said)
+    weights = np.array([member["weight"] for member in members])
+    if config.ensemble.weights == "confidence":
+        weights = confidence_weights(together)
+    answer: list[list[float]] = np.exp(combine(together, config.ensemble.combine, weights)).tolist()
+    return answer
 
 
 def load_learner(folder: Path, config: PetConfig) -> Learner:

@@ -51,9 +51,18 @@ def plain(config: PetConfig) -> dict[str, Any]:
     return values
 
 
-def fingerprint(config: PetConfig) -> str:
-    """Identifies what a run would compute: its settings and the version of the code."""
-    text = json.dumps([plain(config), __version__], sort_keys=True, default=str)
+def fingerprint(config: PetConfig, *, members_only: bool = False) -> str:
+    """Identifies what a run would compute: its settings and the version of the code.
+
+    Args:
+        members_only: leaves out what an ensemble does with its members once they are trained, so that equal means
+            that finished members can be taken again.
+    """
+    values = plain(config)
+    if members_only:
+        after = ("combine", "weights", "temperature", "student")
+        values["ensemble"] = {k: v for k, v in values["ensemble"].items() if not k.startswith(after)}
+    text = json.dumps([values, __version__], sort_keys=True, default=str)
     return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 
@@ -83,6 +92,8 @@ def write_timing(folder: Path, timing: Mapping[str, Any]) -> None:
 def write_state(folder: Path, status: str, config: PetConfig, overrides: Sequence[str], error: str | None) -> None:
     """Notes where a run stands: running, done, failed or interrupted."""
     state: dict[str, Any] = {"status": status, "fingerprint": fingerprint(config), "overrides": list(overrides)}
+    if config.ensemble.name != "none":
+        state["members"] = fingerprint(config, members_only=True)
     if status == "running":
         state |= {"host": platform.node(), "process": os.getpid()}
     if error is not None:

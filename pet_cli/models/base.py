@@ -100,6 +100,7 @@ class LanguageModel(ABC):
         try:
             self.model.save_pretrained(temporary, safe_serialization=True)
             self.tokenizer.save_pretrained(temporary)
+            shutil.rmtree(folder, ignore_errors=True)  # of a run that is made again
             temporary.replace(folder)
         except OSError as error:
             raise UserError(f"Cannot write {folder}: {error.strerror}.") from None

@@ -63,9 +63,7 @@ class T5LM(EncoderDecoderLM):
             tokenizer.add_tokens([AddedToken(self._sentinel, normalized=False, special=True)], special_tokens=True)
         super().__init__(name, model, tokenizer, device, bf16)
         self._sentinel_id: int = tokenizer.convert_tokens_to_ids(self._sentinel)
-        config = model.config
-        tied = getattr(config, "scale_decoder_outputs", config.tie_word_embeddings)
-        self._scale = config.d_model**-0.5 if tied else 1.0
+        self._scale = _output_scale(self.model, device)
 
     @property
     def mask_token(self) -> str:
@@ -75,7 +73,7 @@ class T5LM(EncoderDecoderLM):
         return Template(template.source, tuple(close_up(without_borders(template.parts))))
 
     def word_scores(self, states: Tensor, words: Tensor | None) -> Tensor:
-        return super().word_scores(states * self._scale, words)  # T5 1.0 shrinks states before its tied projection
+        return super().word_scores(states * self._scale, words)
 
     def answer(self, batch: Batch, words: WordTokens | None, embeds: Tensor | None = None) -> tuple[Tensor, Tensor]:
         size = len(batch)
@@ -165,6 +163,28 @@ class BartLM(EncoderDecoderLM):
         given = begin + torch.arange(len(words), device=mask.device)
         shift = table.weight[wanted + table.offset] - table.weight[given + table.offset]
         return self.model.get_input_embeddings()(words.inputs) + shift
+
+
+@torch.inference_mode()
+def _output_scale(model: Any, device: torch.device) -> float:
+    """What the decoder's states are multiplied by before the vocabulary projection.
+
+    T5 1.0 shrinks them, T5 1.1 and mT5 do not, and releases of transformers differ in how a configuration says so, or
+    whether it does. So one token runs through the model and tells.
+    """
+    seen: list[Tensor] = []
+    hooks = [
+        model.get_decoder().register_forward_hook(lambda module, inputs, output: seen.append(output[0])),
+        model.get_output_embeddings().register_forward_pre_hook(lambda module, inputs: seen.append(inputs[0])),
+    ]
+    try:
+        token = torch.tensor([[model.config.decoder_start_token_id]], device=device)
+        model(input_ids=token, decoder_input_ids=token, use_cache=False)
+    finally:
+        for hook in hooks:
+            hook.remove()
+    states, projected = (tensor.float() for tensor in seen)
+    return float(projected.norm() / states.norm())
 
 
 def _tensors(batch: Batch) -> tuple[Tensor, Tensor, Tensor, Tensor]:

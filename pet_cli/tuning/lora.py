@@ -40,7 +40,8 @@ class LoraLearner(FrozenLearner):
             LoraModel(model, {_NAME: self.config}, _NAME)
         except ValueError as error:
             raise UserError(f"tuning={self.settings.name}: {str(error).splitlines()[0]}") from None
-        layers = [(path, module) for path, module in model.named_modules() if isinstance(module, LoraLayer)]
+        found = model.named_modules()
+        layers: list[tuple[str, Any]] = [(path, module) for path, module in found if isinstance(module, LoraLayer)]
         self._places: list[tuple[nn.Module, str, Any]] = []
         self.weights: dict[str, nn.Parameter] = {}
         for path, layer in layers:

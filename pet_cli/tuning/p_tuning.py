@@ -17,7 +17,7 @@ ENCODERS = ("lstm", "mlp")
 
 
 class PromptNetwork(nn.Module):
-    """`[slots, width] -> [slots, width]`: a bidirectional LSTM (or none) over the slots, then an MLP, beside a shortcut.
+    """`[slots, width] -> [slots, width]`: a bidirectional LSTM (or none) over the slots, then an MLP, and a shortcut.
 
     The MLP's last layer starts at 0, so the prompt starts as what goes in.
     """

@@ -114,8 +114,8 @@ class PrefixLearner(FrozenLearner):
         self.lm.model.train(training)
         if not seen:
             raise UserError(
-                f"tuning={self.settings.name}: the attention of {type(self.lm.model).__name__} takes no prefix (it does "
-                "not go through transformers' attention interface). Use tuning=soft_prompt, which every model takes."
+                f"tuning={self.settings.name}: the attention of {type(self.lm.model).__name__} takes no prefix: it "
+                "does not go through transformers' attention interface. Use tuning=soft_prompt, which every model takes."
             )
         if self.lm.family != "masked":  # such a model may run several times; ALBERT's layers share a module
             seen = list({id(one[0]): one for one in reversed(seen)}.values())[::-1]

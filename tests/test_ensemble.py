@@ -1,0 +1,190 @@
+"""Ensembles: combinations worked out by hand, members that are runs, PET and iPET end to end, SIGKILL survived."""
+
+from __future__ import annotations
+
+import json
+import os
+import random
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from pet_cli.cli import main
+from pet_cli.combine import combine, confidence_weights, fit_weights, log_softmax
+from pet_cli.config import IpetEnsemble
+from pet_cli.data import Example
+from pet_cli.distillation import new_counts
+
+SMALL = ("model=random", "trainer.max_steps=3", "data.shots=4", "data.max_test=24", "ensemble.patterns=[p0,p1,p2]")
+
+
+def logs(*members: list[list[float]]) -> np.ndarray:
+    return np.log(np.array(members))
+
+
+def test_mean_of_probabilities_by_hand() -> None:
+    answer = np.exp(combine(logs([[0.9, 0.1]], [[0.2, 0.8]]), "probabilities"))
+    assert answer == pytest.approx(np.array([[0.55, 0.45]]))
+    answer = np.exp(combine(logs([[0.9, 0.1]], [[0.2, 0.8]]), "probabilities", np.array([1, 3])))
+    assert answer == pytest.approx(np.array([[0.375, 0.625]]))
+
+
+def test_mean_of_logits_is_the_normalised_geometric_mean() -> None:
+    answer = np.exp(combine(logs([[0.9, 0.1]], [[0.2, 0.8]]), "logits"))
+    first, second = (0.9 * 0.2) ** 0.5, (0.1 * 0.8) ** 0.5
+    assert answer == pytest.approx(np.array([[first, second]]) / (first + second))
+
+
+def test_votes_and_their_tie_rule() -> None:
+    members = logs([[0.6, 0.4]], [[0.6, 0.4]], [[0.01, 0.99]])
+    assert combine(members, "vote").argmax() == 0  # two votes to one, whatever the confidence
+    tie = logs([[0.6, 0.4]], [[0.1, 0.9]])
+    assert combine(tie, "vote").argmax() == 1  # one to one: the higher mean probability
+    assert combine(tie, "vote", np.array([2, 1])).argmax() == 0
+
+
+def test_confident_members_count_more_and_equal_ones_alike() -> None:
+    weights = confidence_weights(logs([[0.5, 0.5]], [[0.99, 0.01]]))
+    assert weights[1, 0] > 100 * weights[0, 0]
+    members = logs([[0.7, 0.3]], [[0.3, 0.7]])
+    assert confidence_weights(members)[0] == pytest.approx(confidence_weights(members)[1])
+
+
+def test_dev_weights_find_the_member_that_knows() -> None:
+    generator = np.random.default_rng(0)
+    gold = generator.integers(0, 2, 200)
+    good = np.where(np.eye(2)[gold] == 1, 0.9, 0.1)
+    bad = np.full((200, 2), 0.5)
+    weights = fit_weights(np.log(np.stack([good, bad])), gold.tolist())
+    assert weights[0] > 0.9 and weights.sum() == pytest.approx(1)
+
+
+def test_scores_are_normalised() -> None:
+    assert np.exp(log_softmax(np.array([[1e3, 0.0], [2.0, 2.0]]))).sum(axis=1) == pytest.approx([1, 1])
+
+
+def test_ipet_sets_grow_and_keep_the_proportions() -> None:
+    original = [Example(i, {}, int(i >= 6)) for i in range(8)]  # six of label 0, two of label 1
+    ensemble = IpetEnsemble(growth=5.0, first=10)
+    assert new_counts(original, 2, 1, ensemble) == [24, 8]  # 8 -> 40
+    assert new_counts(original, 2, 2, ensemble) == [144, 48]  # 8 -> 200
+    assert new_counts([], 2, 1, ensemble) == [5, 5]
+    assert new_counts([], 2, 2, ensemble) == [25, 25]
+
+
+@pytest.fixture(autouse=True)
+def in_tmp(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+def metrics(folder: str) -> dict:
+    return json.loads(Path(folder, "metrics.json").read_text())
+
+
+def test_a_member_is_the_run_of_its_pattern(in_tmp: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["train", "ensemble=patterns", "hydra.run.dir=e", *SMALL]) == 0
+    assert "mean of members" in capsys.readouterr().out
+    assert main(["train", "pattern=p1", "hydra.run.dir=alone", *SMALL[:-1]]) == 0
+    member, alone = Path("e/members/p1-v0/predictions.jsonl"), Path("alone/predictions.jsonl")
+    assert member.read_text() == alone.read_text()
+    rows = metrics("e")["members"]
+    assert [row["name"] for row in rows] == ["p0-v0", "p1-v0", "p2-v0"]
+    assert sum(row["weight"] for row in rows) == pytest.approx(1)
+    assert main(["ensemble", "e"]) == 0
+    again = capsys.readouterr().out
+    assert f"{metrics('e')['accuracy']:.3f}" in again.splitlines()[-1]
+    assert main(["ensemble", "e", "--combine", "vote", "--weights", "1,1,2", "--output", "again"]) == 0
+    assert metrics("again")["combined"] == ["p0-v0", "p1-v0", "p2-v0"]
+    assert main(["ensemble", "e", "--weights", "1,1"]) == 2
+    assert main(["predict", "e", "--text", "a film"]) == 2
+    assert "save_model=always" in capsys.readouterr().err
+    assert main(["train", "ensemble=patterns", "tuning=head", "hydra.run.dir=h", *SMALL]) == 0
+    capsys.readouterr()
+    assert main(["predict", "h", "--text", "a film"]) == 0
+    assert json.loads(capsys.readouterr().out)["predicted"] in ("negative", "positive")
+
+
+@pytest.mark.parametrize(
+    "extra",
+    [
+        ["ensemble=patterns", "ensemble.models=shared"],
+        ["ensemble=patterns", "ensemble.seeds=2", "ensemble.average=weights", "ensemble.weights=accuracy"],
+        ["ensemble=pvps", "ensemble.verbalizers=[v0,v1]", "ensemble.combine=vote", "ensemble.weights=confidence"],
+        ["ensemble=patterns", "ensemble.weights=dev", "data.dev_shots=4", "tuning=head"],
+        ["ensemble=patterns", "tuning=zero_shot", "ensemble.weights=accuracy"],
+        ["ensemble=patterns", "verbalizer=v4", "scoring.combine=learned", "tuning=head"],
+    ],
+)
+def test_every_kind_of_ensemble_runs(extra: list[str]) -> None:
+    assert main(["train", *extra, "hydra.run.dir=e", *SMALL]) == 0
+    found = metrics("e")
+    assert 0 <= found["members_accuracy"]["worst_accuracy"] <= found["members_accuracy"]["best_accuracy"] <= 1
+
+
+def test_pet_and_ipet_distil_and_the_student_predicts(in_tmp: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    own = ["ensemble.seeds=1", "ensemble.student_steps=3", "data.max_unlabeled=60", *SMALL]
+    assert main(["train", "ensemble=pet", "hydra.run.dir=p", *own]) == 0
+    soft = [json.loads(line) for line in Path("p/soft_labels.jsonl").read_text().splitlines()]
+    assert len(soft) == 60 and all(sum(row["soft"].values()) == pytest.approx(1, abs=1e-4) for row in soft)
+    assert main(["train", "ensemble=ipet", "ensemble.growth=2", "ensemble.generations=2", "hydra.run.dir=i", *own]) == 0
+    assert len(metrics("i")["generations"]) == 3
+    sizes = [
+        len(json.loads(Path(f"i/members/{where}/p0-v0/sample.json").read_text())["train"])
+        for where in (".", "generation-1", "generation-2")
+    ]
+    assert sizes == [8, 16, 32]
+    capsys.readouterr()
+    assert main(["predict", "p", "--text", "What a film."]) == 0
+    assert json.loads(capsys.readouterr().out)["predicted"] in ("negative", "positive")
+
+
+def test_zero_shot_pet_needs_no_examples(in_tmp: Path) -> None:
+    own = ["tuning=zero_shot", "ensemble.seeds=1", "ensemble.student_steps=3", "data.max_unlabeled=40", *SMALL]
+    assert main(["train", "ensemble=pet", "hydra.run.dir=p", *own]) == 0
+    assert metrics("p")["n_train"] in (0, 8)
+
+
+def test_distilling_again_trains_no_member_again(in_tmp: Path) -> None:
+    own = ["train", "ensemble=pet", "ensemble.seeds=1", "ensemble.student_steps=3", "data.max_unlabeled=40"]
+    assert main([*own, "hydra.run.dir=p", *SMALL]) == 0
+    times = {path: path.stat().st_mtime_ns for path in Path("p/members").rglob("*")}
+    assert main([*own, "hydra.run.dir=p", "resume=true", "ensemble.temperature=4", *SMALL]) == 0
+    assert {path: path.stat().st_mtime_ns for path in Path("p/members").rglob("*")} == times
+
+
+def test_overlap_of_unlabeled_and_test_is_counted(in_tmp: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    rows = [{"text": f"a text of number {i}", "label": i % 2} for i in range(30)]
+    Path("d").mkdir()
+    for name, some in (("train", rows[:12]), ("test", rows[12:]), ("unlabeled", rows[20:])):
+        Path(f"d/{name}.jsonl").write_text("".join(json.dumps(row) + "\n" for row in some))
+    own = ["ensemble.seeds=1", "ensemble.student_steps=2", "data.path=d", *SMALL]
+    assert main(["train", "ensemble=pet", *own]) == 0
+    assert "10 of 10 unlabeled texts are also in the test split" in capsys.readouterr().out
+
+
+def test_pet_killed_at_random_moments_ends_as_if_it_had_not_been(in_tmp: Path) -> None:
+    own = ["ensemble=pet", "ensemble.seeds=1", "ensemble.student_steps=3", "data.max_unlabeled=40", *SMALL]
+    assert main(["train", *own, "hydra.run.dir=whole"]) == 0
+    command = [sys.executable, "-m", "pet_cli", "train", *own, "hydra.run.dir=killed", "resume=true"]
+    dice = random.Random(1)
+    for _ in range(2):
+        process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        until = time.monotonic() + 30
+        while not Path("killed/state.json").exists() and process.poll() is None and time.monotonic() < until:
+            time.sleep(0.05)
+        time.sleep(dice.uniform(0.5, 4.0))
+        os.kill(process.pid, signal.SIGKILL)
+        process.wait()
+    assert main(["train", *own, "hydra.run.dir=killed", "resume=true"]) == 0
+
+    def contents(folder: str) -> dict[str, bytes]:
+        paths = [p for p in Path(folder).rglob("*") if p.is_file() and p.name not in ("timing.json", "state.json")]
+        return {str(p.relative_to(folder)): p.read_bytes() for p in paths if not p.name.startswith(".")}
+
+    assert contents("whole") == contents("killed")
