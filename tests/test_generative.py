@@ -144,7 +144,7 @@ TINY: dict[str, Tiny] = {
         tf.BartConfig,
         tf.BartForConditionalGeneration,
         _bart,
-        {**_T5_SPECIALS, "bos_token": "<s>", "mask_token": {"content": "<mask>", "lstrip": True, "normalized": False}},
+        {**_T5_SPECIALS, "bos_token": "<s>", "mask_token": "<mask>"},
         _BART,
     ),
     "gpt2": Tiny(

@@ -15,7 +15,7 @@ from safetensors.torch import save_file
 from torch import nn
 
 from pet_cli.errors import UserError
-from pet_cli.files import atomic
+from pet_cli.files import atomic, read_json, write_json
 from pet_cli.tuning.frozen import FrozenLearner, exchanged
 
 _NAME = "default"
@@ -87,8 +87,9 @@ class LoraLearner(FrozenLearner):
     def save(self, folder: Path, whole: bool) -> None:
         super().save(folder, whole)
         adapter = folder / "adapter"
-        adapter.mkdir(parents=True, exist_ok=True)
         replace(self.config, inference_mode=True).save_pretrained(adapter)
+        config = read_json(adapter / "adapter_config.json")  # peft writes a set in any order
+        write_json(adapter / "adapter_config.json", {**config, "target_modules": sorted(config["target_modules"])})
         tensors = {name: parameter.detach().cpu().contiguous() for name, parameter in self.weights.items()}
         with atomic(adapter / "adapter_model.safetensors") as temporary:
             save_file(tensors, temporary, metadata={"format": "pt"})

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import torch
 import torch.nn.functional as F
+from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from pet_cli.errors import UserError
+from pet_cli.files import atomic, write_json
 from pet_cli.prompts import Batch
 from pet_cli.tuning.frozen import FrozenLearner
 from pet_cli.tuning.slots import initial_vectors
@@ -56,3 +59,38 @@ class SoftLearner(FrozenLearner):
 
     def own_parameters(self) -> dict[str, nn.Parameter]:
         return {"vectors": self.vectors}
+
+    def save(self, folder: Path, whole: bool) -> None:
+        super().save(folder, whole)
+        if self._as_peft_has_it():
+            self._save_adapter(folder / "adapter")
+
+    def _as_peft_has_it(self) -> bool:
+        """Whether peft's prompt tuning says the same: plain vectors, in front of everything, on a generative model.
+
+        In a masked LM the prompt stands behind [CLS], and the answer is not a class or a continuation.
+        """
+        if self.lm.family == "masked" or self.trains_model or getattr(self, "network", None) is not None:
+            return False
+        prompt = self.encoder.encode([dict.fromkeys(self.template.fields, "a")])[0]
+        return prompt.soft == tuple((slot, slot) for slot in range(self.encoder.slots))
+
+    def _save_adapter(self, folder: Path) -> None:
+        """The prompt in peft's format, for `PeftModel.from_pretrained`."""
+        encoder_decoder = self.lm.family == "encoder_decoder"
+        vectors = self.vectors.detach().cpu().contiguous()
+        config = {
+            "peft_type": "PROMPT_TUNING",
+            "task_type": "SEQ_2_SEQ_LM" if encoder_decoder else "CAUSAL_LM",
+            "base_model_name_or_path": self.lm.name,
+            "inference_mode": True,
+            "num_virtual_tokens": len(vectors),
+            "token_dim": vectors.shape[1],
+            "num_transformer_submodules": 1,  # peft would put a prompt before the decoder's input too
+            "num_attention_heads": 1,  # peft asks for these two and uses them for prefixes only
+            "num_layers": 1,
+            "prompt_tuning_init": "RANDOM",
+        }
+        write_json(folder / "adapter_config.json", config)
+        with atomic(folder / "adapter_model.safetensors") as temporary:
+            save_file({"prompt_embeddings": vectors}, temporary, metadata={"format": "pt"})
