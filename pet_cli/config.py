@@ -158,6 +158,7 @@ class FrozenTuning(TrainedTuning):
 class SoftPromptTuning(FrozenTuning):
     name: str = "soft_prompt"
     length: int | None = 20
+    anchor: float = 0.0
     init: str = "labels"
     text: str | None = None
     conditioned: bool = False
@@ -167,6 +168,7 @@ class SoftPromptTuning(FrozenTuning):
 @dataclass
 class WordEmbeddingTuning(FrozenTuning):
     name: str = "word_embedding"
+    anchor: float = 0.0
     init: str = "vocab"
     text: str | None = None
     freeze_model: bool = True
@@ -177,6 +179,7 @@ class WordEmbeddingTuning(FrozenTuning):
 class PTuningTuning(FrozenTuning):
     name: str = "p_tuning"
     length: int | None = 20
+    anchor: float = 0.0
     init: str = "labels"
     text: str | None = None
     encoder: str = "lstm"
@@ -325,6 +328,11 @@ def member_config(config: PetConfig, pattern: Any, verbalizer: Any, seed: int | 
         ensemble=NoEnsemble(),
         trainer=replace(config.trainer, seed=config.trainer.seed if seed is None else seed),
     )
+
+
+def trains(config: PetConfig) -> bool:
+    """Whether a run has anything to train: its tuning mode, or the weights of label words alone."""
+    return config.tuning.name != "zero_shot" or config.scoring.combine == "learned"
 
 
 def labels(config: PetConfig) -> list[str]:

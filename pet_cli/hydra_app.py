@@ -169,8 +169,9 @@ def job(cfg: DictConfig) -> dict[str, Any]:
     except Exception as error:
         # Kept for `train`: Hydra would print its own account of an error first.
         _error = error
-        if not sweeping:
-            _clean(out)
+        if sweeping:
+            return _finish(out, list(hydra_config.overrides.task), sweeping, f"FAILED: {error}")
+        _clean(out)
         return {"folder": str(out), "message": str(error)}
 
 
@@ -263,13 +264,19 @@ def train(argv: Sequence[str]) -> int:
         if _sweep is not None and sweeping:
             rows, summary = results.write_sweep(_sweep.folder)
             results.point_latest(_sweep.folder.absolute())
-    if _error is not None and not sweeping:
-        raise translate(_error) or _error
     if sweeping and _sweep is not None:
         from pet_cli.tables import show_sweep
 
         show_sweep(rows, summary, _sweep.folder)
+        if any(line["status"] == "done" for line in rows):
+            from pet_cli.report import write_report
+
+            print(f"Report: {write_report([_sweep.folder])}")
+        if _error is not None:  # a run that could not even begin in its folder
+            raise translate(_error) or _error
         return 1 if any(line["status"] != "done" for line in rows) else 0
+    if _error is not None:
+        raise translate(_error) or _error
     if _outcome is not None:
         from pet_cli.tables import show_run
 

@@ -179,7 +179,9 @@ def table(folders: Sequence[Path]) -> list[dict[str, Any]]:
         config = r.get("config", {})
         line: dict[str, Any] = {"run": r["folder"].name, "path": str(r["folder"])}
         for key in dict.fromkeys(["task", "model", "tuning", "ensemble", "pattern", "verbalizer", "data.shots", *keys]):
-            value = select(config, key) if config else r["overrides"].get(key)
+            # A group is known by the file that was chosen, else by the name it gives itself.
+            chosen = r["overrides"].get(key) if key in GROUPS or not config else None
+            value = select(config, key) if chosen is None else chosen
             line[key] = json.dumps(value, ensure_ascii=False) if isinstance(value, (dict, list)) else value
         for key in SEEDS:
             line[key] = select(config, key) if config else r["overrides"].get(key)
@@ -197,7 +199,7 @@ def summarise(rows: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
     for line in rows:
         groups.setdefault(tuple(line.get(key) for key in keys), []).append(line)
     summary = []
-    for values, members in groups.items():
+    for values, members in sorted(groups.items(), key=lambda item: [_order(value) for value in item[0]]):
         done = [member for member in members if member["status"] == "done"]
         out: dict[str, Any] = dict(zip(keys, values, strict=True))
         for metric in ("accuracy", "macro_f1", "calibration_error"):
@@ -207,6 +209,14 @@ def summarise(rows: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
         out |= {"n": len(done), "failed": len(members) - len(done)}
         summary.append(out)
     return summary
+
+
+def _order(value: Any) -> tuple[int, float, str]:
+    """Sorts numbers by value before text, also where they are written as text."""
+    try:
+        return (0, float(value), "")
+    except (TypeError, ValueError):
+        return (1, 0.0, str(value))
 
 
 def setting_keys(rows: Sequence[Mapping[str, Any]]) -> list[str]:

@@ -147,7 +147,7 @@ def fit(
         soft: label probabilities `[examples, labels]` to learn instead of the labels, at `temperature`.
     """
     sample = splits.get("train")
-    if config.tuning.name == "zero_shot" or not sample:
+    if not settings.trains(config) or not sample:
         return None
     how = train_settings(config, learner.lm, len(sample))
     weights = None

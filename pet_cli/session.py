@@ -80,7 +80,7 @@ class Session:
         drawn = {"test": capped(splits["test"].examples, wanted.max_test, wanted.seed)}
         if "unlabeled" in splits:
             drawn["unlabeled"] = capped(splits["unlabeled"].examples, wanted.max_unlabeled, wanted.seed)
-        untrained = config.tuning.name == "zero_shot"
+        untrained = not settings.trains(config)
         weighted = getattr(config.ensemble, "weights", None) in ("accuracy", "dev")
         if "train" in splits and (weighted or not untrained):
             drawn["train"], drawn["dev"] = k_shot(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 from pet_cli import config as settings
 from pet_cli.config import PetConfig
@@ -38,8 +39,8 @@ def _fields(config: PetConfig, texts: list[str] | None, row: int, session: objec
     assert isinstance(session, Session)
     if texts:
         return fields_of(config, texts)
-    config.tuning = settings.ZeroShotTuning()  # the test split alone is looked at
-    examples = session.splits(config)["test"].examples
+    alone = replace(config, tuning=settings.ZeroShotTuning())  # the test split alone is looked at
+    examples = session.splits(alone)["test"].examples
     if not 0 <= row < len(examples):
         raise UserError(f"--row {row}: the test split has rows 0 to {len(examples) - 1}.")
     return dict(examples[row].fields)
@@ -51,21 +52,29 @@ def _print(config: PetConfig, fields: dict[str, str], session: object) -> None:
     from pet_cli.run import build_learner
     from pet_cli.session import Session
     from pet_cli.tables import console, plain_table
-    from pet_cli.tuning import PromptLearner
+    from pet_cli.tuning import LEARNERS, PromptLearner
+    from pet_cli.tuning.soft import SoftLearner
 
     assert isinstance(session, Session)
-    config.tuning = settings.ZeroShotTuning()
+    if not issubclass(LEARNERS[config.tuning.name], SoftLearner):
+        config.tuning = settings.ZeroShotTuning()
     lm = session.language_model(config)
+    torch.manual_seed(config.trainer.seed)  # what trainable tokens start as
     learner = build_learner(config, lm, session)
     assert isinstance(learner, PromptLearner)
     encoded = learner.encode([fields])
     prompt = encoded.prompts[0]
     out = console()
-    out.print(f"template  {settings.template_source(config)}", highlight=False, markup=False)
+    out.print(f"template  {learner.template.source}", highlight=False, markup=False)
     batch = lm.collate([prompt])  # what the model reads: of a decoder-only model's prompt, the part up to the mask
     ids, types = batch.input_ids[0].tolist(), batch.token_type_ids[0].tolist()
-    out.print(f"prompt    {lm.tokenizer.decode(ids)}", highlight=False, markup=False)
-    tokens = lm.tokenizer.convert_ids_to_tokens(ids)
+    slots = [-1] * len(ids) if batch.soft is None else batch.soft[0].tolist()
+    tokens = [
+        token if slot < 0 else f"{{soft {slot}}}"
+        for token, slot in zip(lm.tokenizer.convert_ids_to_tokens(ids), slots, strict=True)
+    ]
+    hard = [index for index, slot in zip(ids, slots, strict=True) if slot < 0]
+    out.print(f"prompt    {lm.tokenizer.decode(hard)}", highlight=False, markup=False)
     for segment in sorted(set(types)):
         name = f"tokens {'AB'[segment]}" if len(set(types)) > 1 else "tokens"
         own = [token for token, kind in zip(tokens, types, strict=True) if kind == segment]
@@ -74,11 +83,11 @@ def _print(config: PetConfig, fields: dict[str, str], session: object) -> None:
     place = "the answer behind the last" if lm.family == "decoder_only" else f"mask at {prompt.masks[0]}"
     out.print(f"length    {len(ids)} tokens, {place}{cut}", highlight=False, markup=False)
     if batch.soft is not None:
-        soft = ", ".join(f"{p} (slot {s})" for p, s in enumerate(batch.soft[0].tolist()) if s >= 0)
-        out.print(f"soft at   {soft}", highlight=False, markup=False)
+        soft = " ".join(str(position) for position, slot in enumerate(slots) if slot >= 0)
+        out.print(f"soft at   {soft} (as they start, before any training)", highlight=False, markup=False)
     several = any(len(ids) > 1 for ids in learner.word_ids)
     with torch.inference_mode():
-        logits = lm.word_scores(lm.states(batch)[0, 0], None)
+        logits = lm.word_scores(lm.states(batch, learner.embeds(batch))[0, 0], None)
         top = logits.softmax(0).topk(8)
         words = [lm.tokenizer.decode([i]).strip() for i in top.indices.tolist()]
         shown = ", ".join(f"{word} {p:.3f}" for word, p in zip(words, top.values.tolist(), strict=True))

@@ -155,4 +155,5 @@ def steps_for(n: int, max_steps: int | None, batch_size: int, tuning: Any) -> in
     """`trainer.max_steps`, or as many as `tuning.epochs` passes take, at least `tuning.min_steps`."""
     if max_steps is not None:
         return max_steps
-    return max(int(tuning.min_steps), int(tuning.epochs) * math.ceil(n / batch_size))
+    # Zero-shot tuning names no length; what may train with it, the weights of label words, is quick.
+    return max(int(getattr(tuning, "min_steps", 100)), int(getattr(tuning, "epochs", 3)) * math.ceil(n / batch_size))

@@ -704,6 +704,8 @@ def parse(argv: Sequence[str] | None) -> argparse.Namespace:
         raise UserError(f"--hidden {args.hidden} cannot be split into --heads {args.heads}")
     if args.objective == "mlm" and args.block > args.max_positions and not args.init_from:
         raise UserError(f"--block {args.block} is more than --max-positions {args.max_positions}")
+    if args.device == "cuda" and not torch.cuda.is_available():
+        raise UserError("--device cuda: torch sees no GPU here")
     args.bf16 = use_bf16(args.precision, args.device)
     return args
 
@@ -726,6 +728,7 @@ def run(args: argparse.Namespace) -> None:
         raise UserError(f"{checkpoint} is there: go on from it with --resume, or remove it")
     torch.manual_seed(args.seed)
     lines = read_corpus(args.corpus, args.repeat)
+    print(f"{len(lines)} files, {sum(map(len, lines.values())):,} lines, now made into tokens", flush=True)
     source = checkpoint or args.init_from
     if source:
         model, tokenizer, new_head = load_model(source, args)
@@ -740,7 +743,7 @@ def run(args: argparse.Namespace) -> None:
     state = load_state(checkpoint, settings) if checkpoint else None
     share = np.bincount(corpus.ids)[np.unique(corpus.ids)] / len(corpus.ids)
     size = sum(weight.numel() for weight in model.parameters())
-    print(f"{len(lines)} files, {len(corpus.ids):,} tokens in {len(corpus.blocks):,} blocks, {size:,} weights, "
+    print(f"{len(corpus.ids):,} tokens in {len(corpus.blocks):,} blocks, {size:,} weights, "
           f"{'bf16' if args.bf16 else 'fp32'} on {args.device}; guessing by frequency would have a loss of "
           f"{-(share * np.log(share)).sum():.3f}", flush=True)  # fmt: skip
     make = (MaskedBatches if args.objective == "mlm" else SpanBatches)(corpus, tokenizer, args)

@@ -160,8 +160,11 @@ def test_the_mask_filled_with_a_label_word_reads_as_the_sentence_itself(
 
 @pytest.mark.parametrize("name", ["roberta", "deberta", "modernbert", "albert", "xlmr", "deberta-v2"])
 def test_a_mask_glued_to_a_bracket_asks_for_the_word_without_its_space(name: str, model_of: ModelOf) -> None:
-    tokenizer = model_of(name).tokenizer
-    assert word_ids(tokenizer, "great", space=True) != word_ids(tokenizer, "great", space=False)
+    lm = model_of(name)
+    glued, spaced = (learner_of(lm, "zero_shot", template).word_ids for template in ("({mask})", "It was {mask}"))
+    assert glued == [word_ids(lm.tokenizer, word, space=False) for words in WORDS.values() for word in words]
+    assert spaced == [word_ids(lm.tokenizer, word, space=True) for words in WORDS.values() for word in words]
+    assert not any(ids in spaced for ids in glued)
 
 
 def test_a_few_steps_of_full_tuning_lower_the_loss(lm: MaskedLM) -> None:

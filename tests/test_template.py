@@ -314,6 +314,16 @@ def test_a_field_is_cut_from_its_end(model_of: ModelOf) -> None:
     ]  # fmt: skip
 
 
+@pytest.mark.parametrize("name", ["bert", "roberta", "xlmr", "albert", "deberta", "deberta-v2", "modernbert", "mpnet"])
+def test_a_field_can_be_cut_to_nothing(name: str, model_of: ModelOf) -> None:
+    lm = model_of(name)
+    row = {"a": "great good"}
+    [whole] = encode(lm, "it {a} was {mask}", row)
+    words = [lm.tokenizer(f"it {word}", add_special_tokens=False)["input_ids"][-1] for word in ("great", "good")]
+    [prompt] = encode(lm, "it {a} was {mask}", row, length=len(whole.ids) - 2)
+    assert prompt.ids == [token for token in whole.ids if token not in words]
+
+
 def test_an_empty_second_segment_keeps_its_border_when_the_first_is_cut(model_of: ModelOf) -> None:
     lm = model_of("bert")
     [prompt] = encode(lm, "{a} {mask} | {b}", {"a": words(30), "b": ""}, length=12)

@@ -1,6 +1,7 @@
 """Loading a model and its tokenizer: from the hub, from a folder, from a package, or built at random.
 
-The model's configuration tells its family. safetensors only; code from the hub never runs unless `trust_remote_code` says so.
+The model's configuration tells its family. safetensors only; code from the hub never runs unless `trust_remote_code`
+says so.
 """
 
 from __future__ import annotations
@@ -115,7 +116,7 @@ def _family(name: str, config: Any, trust_remote_code: bool) -> _Family:
     from transformers.models.auto.modeling_auto import MODEL_FOR_CAUSAL_LM_MAPPING, MODEL_FOR_MASKED_LM_MAPPING
 
     kind = str(config.model_type)
-    if config.is_encoder_decoder:
+    if config.is_encoder_decoder or kind in KINDS:
         if kind not in KINDS:
             raise UserError(
                 f"model.name={name}: encoder-decoders of type '{kind}' are not supported; those of the types "

@@ -6,6 +6,7 @@ The layers are peft's. They are put into the model for one forward at a time, an
 from __future__ import annotations
 
 import contextlib
+import warnings
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -37,7 +38,9 @@ class LoraLearner(FrozenLearner):
         self.config = self._config()
         model = self.lm.model
         try:
-            LoraModel(model, {_NAME: self.config}, _NAME)
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore")  # GPT-2 keeps its weights the other way round, which peft sees itself
+                LoraModel(model, {_NAME: self.config}, _NAME)
         except ValueError as error:
             raise UserError(f"tuning={self.settings.name}: {str(error).splitlines()[0]}") from None
         found = model.named_modules()

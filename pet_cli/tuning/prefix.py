@@ -115,7 +115,7 @@ class PrefixLearner(FrozenLearner):
         if not seen:
             raise UserError(
                 f"tuning={self.settings.name}: the attention of {type(self.lm.model).__name__} takes no prefix: it "
-                "does not go through transformers' attention interface. Use tuning=soft_prompt, which every model takes."
+                "does not go through transformers' attention interface. Use tuning=soft_prompt, which any model takes."
             )
         if self.lm.family != "masked":  # such a model may run several times; ALBERT's layers share a module
             seen = list({id(one[0]): one for one in reversed(seen)}.values())[::-1]
@@ -128,7 +128,7 @@ class PrefixLearner(FrozenLearner):
 
     def _some(self, states: Tensor) -> Tensor:
         """As many of the states `[length, ...]` as the prefix is long, from the front, over again where too few."""
-        return states[torch.arange(self.settings.length, device=states.device) % len(states)].float()
+        return states[torch.arange(self.settings.length, device=states.device) % len(states)].to(self.lm.model.dtype)
 
     def _words(self) -> str:
         """The words whose keys and values the prefix starts as."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -13,12 +14,16 @@ from torch import Tensor, nn
 from pet_cli.errors import UserError
 from pet_cli.files import atomic, write_json
 from pet_cli.prompts import Batch
+from pet_cli.tuning.base import Encoded
 from pet_cli.tuning.frozen import FrozenLearner
 from pet_cli.tuning.slots import initial_vectors
 
 
 class SoftLearner(FrozenLearner):
     """Vectors of its own in place of the embeddings at the template's soft slots.
+
+    `settings.anchor` draws them back to what they started as: the loss gains anchor / examples * |vectors - start|^2,
+    a Gaussian prior around the words, whose pull fades as examples come in (as in `HeadLearner`).
 
     Attributes:
         vectors: `[slots, embedding]`.
@@ -35,6 +40,7 @@ class SoftLearner(FrozenLearner):
 
     def make(self) -> None:
         self.vectors = nn.Parameter(self.initial())
+        self.start = self.vectors.detach().clone()
 
     def initial(self) -> Tensor:
         """What the vectors start as, `[slots, embedding]`."""
@@ -56,6 +62,19 @@ class SoftLearner(FrozenLearner):
         looked_up = self.lm.model.get_input_embeddings()(batch.input_ids)  # [B, T, E]
         own = F.embedding(batch.soft.clamp(min=0), self.prompt_vectors()).to(looked_up.dtype)  # [B, T, E]
         return torch.where(batch.soft.unsqueeze(-1) >= 0, own, looked_up)
+
+    def loss(
+        self,
+        encoded: Encoded,
+        indices: Sequence[int],
+        targets: Tensor,
+        weight: Tensor | None = None,
+        temperature: float = 1.0,
+    ) -> Tensor:
+        loss = super().loss(encoded, indices, targets, weight, temperature)
+        if not self.settings.anchor:
+            return loss
+        return loss + self.settings.anchor / len(encoded) * (self.prompt_vectors() - self.start).square().sum()
 
     def own_parameters(self) -> dict[str, nn.Parameter]:
         return {"vectors": self.vectors}

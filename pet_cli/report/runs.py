@@ -1,0 +1,383 @@
+"""The runs of a report: read, checked, grouped into configurations. A damaged file is a `UserError` in one line."""
+
+from __future__ import annotations
+
+import functools
+import json
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from pet_cli import results
+from pet_cli.errors import UserError
+from pet_cli.files import read_json
+from pet_cli.report.statistics import Estimate, estimate
+
+PVP = ("pattern", "verbalizer")
+# Settings that say what is classified: accuracies are compared within equal ones only.
+DATASET = ("task", "data.path", "data.fields", "data.label", "data.labels", "data.test_fraction")
+_CORE = ("task", "model", "tuning", "ensemble", *PVP, "data.shots")
+
+
+@dataclass(frozen=True, eq=False)
+class Predictions:
+    """What a run said of its test examples.
+
+    Attributes:
+        rows: the examples' rows in the source, `[examples]`.
+        gold, predicted: label indices, `[examples]`.
+        probabilities: `[examples, labels]`.
+    """
+
+    rows: np.ndarray
+    gold: np.ndarray
+    predicted: np.ndarray
+    probabilities: np.ndarray
+
+
+@dataclass(frozen=True, eq=False)
+class Run:
+    """One finished run.
+
+    Attributes:
+        values: setting -> value; a template given in full stands as its pattern.
+        seeds: of the sample and of training.
+    """
+
+    folder: Path
+    values: Mapping[str, Any]
+    seeds: tuple[Any, Any]
+    config: Mapping[str, Any]
+    metrics: Mapping[str, Any]
+    timing: Mapping[str, Any]
+    overrides: tuple[str, ...]
+
+    @property
+    def accuracy(self) -> float:
+        return float(self.metrics["accuracy"])
+
+    @property
+    def labels(self) -> list[str]:
+        return [str(label) for label in self.metrics["labels"]]
+
+    @property
+    def is_ensemble(self) -> bool:
+        return self.values.get("ensemble") not in (None, "none")
+
+    @functools.cached_property
+    def dataset(self) -> tuple[str, ...]:
+        """Equal for runs whose test examples come from the same source."""
+        own = [results.select(self.config, key) for key in (*DATASET, "task.source")]
+        return tuple(json.dumps(value, sort_keys=True, default=str) for value in own)
+
+    @functools.cached_property
+    def predictions(self) -> Predictions | None:
+        """None where the file is gone."""
+        path = self.folder / "predictions.jsonl"
+        return _predictions(path, self.labels) if path.is_file() else None
+
+
+@dataclass(frozen=True, eq=False)
+class Configuration:
+    """Runs that differ in their seeds alone."""
+
+    values: Mapping[str, Any]
+    runs: tuple[Run, ...]
+
+    @functools.cached_property
+    def accuracy(self) -> Estimate:
+        return estimate([run.accuracy for run in self.runs])
+
+    @functools.cached_property
+    def macro_f1(self) -> Estimate:
+        return estimate([float(run.metrics["macro_f1"]) for run in self.runs])
+
+
+@dataclass(frozen=True)
+class Study:
+    """All that a report is about.
+
+    Attributes:
+        rows: the flat rows of the finished runs, as `results.table` makes them.
+        varied: the settings that differ between finished runs.
+        keys: as few of them as tell the configurations apart.
+        shared: the settings that all have in common.
+        unfinished: run -> what became of it.
+        repeats: how many runs were left out since they repeat another's settings and seeds.
+    """
+
+    folders: tuple[Path, ...]
+    runs: tuple[Run, ...]
+    rows: tuple[Mapping[str, Any], ...]
+    varied: tuple[str, ...]
+    keys: tuple[str, ...]
+    shared: Mapping[str, Any]
+    configurations: tuple[Configuration, ...]
+    unfinished: Mapping[str, str]
+    repeats: int
+
+    @functools.cached_property
+    def datasets(self) -> dict[tuple[str, ...], str]:
+        """Dataset -> its name, in order."""
+        first: dict[tuple[str, ...], Run] = {}
+        for run in self.runs:
+            first.setdefault(run.dataset, run)
+        names = [str(run.values.get("task")) for run in first.values()]
+        paths = [str(run.values.get("data.path")) for run in first.values()]
+        unique = len(set(names)) == len(names)
+        return {
+            dataset: name if unique else f"{name} ({path})"
+            for dataset, name, path in zip(first, names, paths, strict=True)
+        }
+
+    def series_keys(self) -> list[str]:
+        """What sets lines and colours of a plot apart: all but pattern, verbalizer and shots."""
+        return [key for key in self.keys if key not in (*PVP, "data.shots")]
+
+    def label(self, values: Mapping[str, Any], keys: Sequence[str]) -> str:
+        """Some settings by their values: `head, p0, 16 shots`."""
+        return ", ".join(brief(key, values.get(key)) for key in keys)
+
+    def name(self, values: Mapping[str, Any], keys: Sequence[str] | None = None) -> str:
+        """Some settings as they are written on the command line: `tuning=head pattern=p0`."""
+        own = self.keys if keys is None else keys
+        return " ".join(f"{key}={shown(key, values.get(key))}" for key in own) or "all runs"
+
+
+# --- values as text ------------------------------------------------------------------------------------------------
+
+
+def shown(key: str, value: Any) -> str:
+    """A setting's value for a table."""
+    if value is None:
+        return "all" if key == "data.shots" else "–"
+    if isinstance(value, str) and value[:1] in "[{":
+        try:
+            value = json.loads(value)
+        except ValueError:
+            return value
+    return _plain(value)
+
+
+def _plain(value: Any) -> str:
+    if isinstance(value, Mapping):
+        return "{" + ", ".join(f"{key}: {_plain(own)}" for key, own in value.items()) + "}"
+    if isinstance(value, (list, tuple)):
+        return "[" + ", ".join(map(_plain, value)) + "]"
+    return str(value)
+
+
+def brief(key: str, value: Any) -> str:
+    """A setting's value that tells by itself which setting it is."""
+    text = short(shown(key, value), 44)
+    if key == "data.shots":
+        return f"{text} shots"
+    if key == "ensemble":
+        return "single" if text == "none" else f"ensemble {text}"
+    return text if key in _CORE else f"{key.rpartition('.')[2]} {text}"
+
+
+def short(text: str, limit: int) -> str:
+    """At most `limit` characters on one line, the middle left out."""
+    text = " ".join(text.split())
+    if len(text) <= limit:
+        return text
+    return f"{text[: limit * 2 // 3 - 1].rstrip()}…{text[-(limit // 3) :].lstrip()}"
+
+
+def natural(value: Any) -> tuple[Any, ...]:
+    """Sorts 4, 16, 64 and p2, p10 as a person would; None, which stands for all, last."""
+    if value is None:
+        return (2,)
+    if isinstance(value, (int, float)):
+        return (0, float(value))
+    parts = re.split(r"(\d+)", str(value))
+    return (1, *((1, int(part), "") if part.isdigit() else (0, 0, part) for part in parts))
+
+
+# --- reading -------------------------------------------------------------------------------------------------------
+
+
+def read_study(folders: Sequence[Path]) -> Study:
+    """Reads every run below the folders. Raises `UserError` where there is none that finished, or a damaged one."""
+    found: dict[Path, Path] = {}
+    for folder in folders:
+        if not folder.is_dir():
+            raise UserError(f"{folder}: no such folder; pet list runs shows the finished ones.")
+        below = results.run_folders(folder)
+        if not below:
+            raise UserError(f"{folder} holds no runs; give the folder of a sweep or of a run.")
+        for run in below:
+            found.setdefault(run.resolve(), run)
+    states = {folder: _state(folder) for folder in found.values()}
+    files = {folder: _files(folder) for folder, state in states.items() if state["status"] == "done"}
+    rows = results.table(list(states))
+    runs: list[Run] = []
+    own_rows: list[Mapping[str, Any]] = []
+    unfinished: dict[str, str] = {}
+    seen: set[str] = set()
+    repeats = 0
+    for (folder, state), row in zip(states.items(), rows, strict=True):
+        if state["status"] != "done":
+            unfinished[folder.name] = f"{state['status']}. {state.get('error') or ''}".strip()
+            continue
+        mark = str(state.get("fingerprint") or folder)
+        if mark in seen:
+            repeats += 1
+            continue
+        seen.add(mark)
+        runs.append(_run(folder, state, row, *files[folder]))
+        own_rows.append(row)
+    if not runs:
+        raise UserError(f"{', '.join(map(str, folders))}: none of the {len(rows)} runs has finished.")
+    return _study(folders, runs, own_rows, unfinished, repeats)
+
+
+def _state(folder: Path) -> Mapping[str, Any]:
+    path = folder / "state.json"
+    state = read_json(path)
+    if (
+        not isinstance(state, dict)
+        or not isinstance(state.get("status"), str)
+        or not all(isinstance(override, str) for override in _list(state.get("overrides", [])))
+    ):
+        raise UserError(f"{path} is damaged: it does not say how the run stands.")
+    return state
+
+
+def _list(value: Any) -> list[Any]:
+    return value if isinstance(value, list) else [None]
+
+
+def _files(folder: Path) -> tuple[dict[str, Any], dict[str, Any], dict[str, Any]]:
+    """Configuration, metrics and timing of a finished run, checked for what a report reads of them."""
+    config = results.read_config(folder)
+    for name in ("data", "trainer", "tuning"):
+        if not isinstance(config.get(name), dict):
+            raise UserError(f"{folder / 'config.yaml'} is damaged: no settings '{name}'.")
+    metrics = read_json(folder / "metrics.json")
+    problem = _problem(metrics)
+    if problem:
+        raise UserError(f"{folder / 'metrics.json'} is damaged: {problem}.")
+    timing = read_json(folder / "timing.json") if (folder / "timing.json").is_file() else {}
+    if not isinstance(timing, dict) or not isinstance(timing.get("seconds", {}), dict):
+        raise UserError(f"{folder / 'timing.json'} is damaged: it is not a mapping.")
+    return config, metrics, timing
+
+
+def _problem(metrics: Any) -> str | None:
+    if not isinstance(metrics, dict):
+        return "it is not a mapping"
+    for name in ("accuracy", "macro_f1"):
+        if not isinstance(metrics.get(name), (int, float)) or not 0 <= metrics[name] <= 1:
+            return f"no {name}"
+    labels, table = metrics.get("labels"), metrics.get("confusion")
+    if not isinstance(labels, list) or not labels:
+        return "no labels"
+    try:
+        square = np.asarray(table, dtype=float).shape == (len(labels), len(labels))
+    except (TypeError, ValueError):
+        square = False
+    if not square:
+        return "no confusion matrix of its labels"
+    members = metrics.get("members", [])
+    numbers = ("accuracy", "macro_f1")
+    if not isinstance(members, list) or not all(
+        isinstance(one, dict) and "name" in one and all(isinstance(one.get(name), (int, float)) for name in numbers)
+        for one in members
+    ):
+        return "its members are not as a run writes them"
+    return None
+
+
+def _run(
+    folder: Path,
+    state: Mapping[str, Any],
+    row: Mapping[str, Any],
+    config: Mapping[str, Any],
+    metrics: Mapping[str, Any],
+    timing: Mapping[str, Any],
+) -> Run:
+    values = {key: row[key] for key in results.setting_keys([row]) if key != "template"}
+    if row.get("template") is not None:
+        values["pattern"] = row["template"]
+    return Run(
+        folder=folder,
+        values=values,
+        seeds=(row["data.seed"], row["trainer.seed"]),
+        config=config,
+        metrics=metrics,
+        timing=timing,
+        overrides=tuple(state.get("overrides", [])),
+    )
+
+
+def _predictions(path: Path, labels: Sequence[str]) -> Predictions:
+    index = {label: number for number, label in enumerate(labels)}
+    rows, gold, predicted, probabilities = [], [], [], []
+    try:
+        for line in path.read_text(encoding="utf-8").split("\n"):
+            if not line:
+                continue
+            one = json.loads(line)
+            gold.append(index[str(one["gold"])])
+            predicted.append(index[str(one["predicted"])])
+            probabilities.append([float(one["probabilities"][label]) for label in labels])
+            rows.append(int(one["row"]))
+    except (ValueError, KeyError, TypeError, OSError) as error:
+        raise UserError(f"{path}, line {len(rows) + 1}: damaged ({type(error).__name__}).") from None
+    if not rows:
+        raise UserError(f"{path} is empty.")
+    return Predictions(np.array(rows), np.array(gold), np.array(predicted), np.array(probabilities))
+
+
+# --- grouping ------------------------------------------------------------------------------------------------------
+
+
+def _study(
+    folders: Sequence[Path],
+    runs: Sequence[Run],
+    rows: Sequence[Mapping[str, Any]],
+    unfinished: Mapping[str, str],
+    repeats: int,
+) -> Study:
+    all_keys = list(runs[0].values)
+    varied = [key for key in all_keys if len({str(run.values.get(key)) for run in runs}) > 1]
+    ordered = sorted(runs, key=lambda run: [natural(run.values.get(key)) for key in varied])
+    configurations = [Configuration(group[0].values, tuple(group)) for group in grouped(ordered, varied).values()]
+    return Study(
+        folders=tuple(folders),
+        runs=tuple(ordered),
+        rows=tuple(rows),
+        varied=tuple(varied),
+        keys=tuple(_fewest(configurations, varied)),
+        shared={key: runs[0].values[key] for key in all_keys if key not in varied and runs[0].values[key] is not None},
+        configurations=tuple(configurations),
+        unfinished=unfinished,
+        repeats=repeats,
+    )
+
+
+def grouped(runs: Iterable[Run], keys: Sequence[str]) -> dict[tuple[str, ...], list[Run]]:
+    """Runs by their values of some settings, in the order of their first run, seeds ascending."""
+    groups: dict[tuple[str, ...], list[Run]] = {}
+    for run in runs:
+        groups.setdefault(tuple(str(run.values.get(key)) for key in keys), []).append(run)
+    return {
+        values: sorted(group, key=lambda run: [natural(seed) for seed in run.seeds]) for values, group in groups.items()
+    }
+
+
+def _fewest(configurations: Sequence[Configuration], varied: Sequence[str]) -> list[str]:
+    """The varied settings without those that say nothing beyond the others, such as a path that follows the task."""
+    keys = list(varied)
+    for key in reversed(varied):
+        fewer = [other for other in keys if other != key]
+        marks = {tuple(str(one.values.get(other)) for other in fewer) for one in configurations}
+        if key not in _CORE and len(marks) == len(configurations):
+            keys = fewer
+    return keys
