@@ -34,8 +34,8 @@ class HeadLearner(ZeroShotLearner):
         super().__init__(*args, **options)
         if not isinstance(self.lm, MaskedLM):
             raise UserError(
-                f"tuning=head trains the head of a masked LM, and {self.lm.name} is {self.lm.family.replace('_', '-')}; "
-                "use tuning=full, or tuning=zero_shot."
+                f"tuning=head trains the head of a masked LM; {self.lm.name} is {self.lm.family.replace('_', '-')}. "
+                "Use tuning=full, or tuning=zero_shot."
             )
         self.transform = copy.deepcopy(self.lm.transform)
         weight, bias = self.lm.decoder
