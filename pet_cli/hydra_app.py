@@ -301,6 +301,8 @@ def translate(error: Exception) -> UserError | None:
     """A user's mistake in Hydra's words, in ours; None for an error that is not the user's."""
     if isinstance(error, UserError):
         return error
+    if isinstance(error, OSError) and error.filename is not None:
+        return UserError(f"{error.filename}: {error.strerror}.")
     if isinstance(error, MissingConfigException):
         missing = str(error.missing_cfg_file or "")
         group, _, name = missing.rpartition("/")

@@ -139,7 +139,7 @@ def words(configuration: Configuration) -> list[str]:
     from pet_cli.predict import saved_config
 
     run = configuration.runs[0]
-    if run.is_ensemble or run.values.get("tuning") == "classifier":
+    if run.is_ensemble or run.tuning == "classifier":
         return run.labels
     try:
         table = verbalizer_words(saved_config(run.folder))

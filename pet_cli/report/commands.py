@@ -58,4 +58,11 @@ def _lines(group: Sequence[Overrides]) -> list[str]:
 def _line(values: dict[str, dict[str, None]]) -> str:
     sweep = any(len(own) > 1 for own in values.values())
     parts = [f"{key}={','.join(own)}" if any(own) else key for key, own in values.items()]
-    return " ".join(["pet train", *(["-m"] if sweep else []), *map(shlex.quote, parts)])
+    return " ".join(["pet train", *(["-m"] if sweep else []), *map(quote, parts)])
+
+
+def quote(word: str) -> str:
+    """A word for the shell, in double quotes where that reads better."""
+    if "'" in word and not set(word) & set('"$`\\!'):
+        return f'"{word}"'
+    return shlex.quote(word)

@@ -17,11 +17,10 @@ MOST_VALUES = 6
 
 @dataclass(frozen=True)
 class Verdict:
-    """A comparison of `first` with `second`, its p corrected for the number of comparisons beside it."""
+    """A comparison of `first` with `second`, which is not above it; its p corrected for the comparisons beside it."""
 
     first: str
     second: str
-    over: str
     comparison: Comparison
 
     @property
@@ -34,10 +33,9 @@ class Verdict:
         points, low, high = 100 * own.difference, 100 * own.low, 100 * own.high
         interval = f"95\u00a0% interval {signed(low)} to {signed(high)}, p {p_text(own.p)}"
         if self.clear:
-            better, worse = (self.first, self.second) if points > 0 else (self.second, self.first)
             return (
-                f"{better} is better than {worse} by {abs(points):.1f} points ({interval}): more than other seeds or "
-                "other test examples would explain."
+                f"{self.first} is better than {self.second} by {points:.1f} points ({interval}): more than other "
+                "seeds or other test examples would explain."
             )
         return (
             f"{self.first} and {self.second} cannot be told apart: a difference of {signed(points)} points "
@@ -126,29 +124,35 @@ def _one_setting(study: Study, runs: Sequence[Run], key: str, values: Sequence[A
                 groups.setdefault(mark, []).append(run)
         return groups
 
+    sides = {str(value): by_match(value) for value in values}
+    everywhere = set.intersection(*(set(side) for side in sides.values()))
+
     def mean(value: Any) -> float:
-        return float(np.mean([run.accuracy for run in runs if str(run.values.get(key)) == str(value)]))
+        """Over what all values have a run for, so that no value gains by easier company; else over all."""
+        side = sides[str(value)]
+        return float(np.mean([run.accuracy for mark in everywhere or side for run in side[mark]]))
 
     best = max(values, key=mean)
-    first = by_match(best)
     found = []
     for value in values:
-        second = by_match(value)
+        first, second = sides[str(best)], sides[str(value)]
         marks = [mark for mark in first if mark in second]
         if value == best or not marks:
             continue
         table = differences([(mark[0], first[mark], second[mark]) for mark in marks])
         if table is not None:
-            n = sum(len(first[mark]) + len(second[mark]) for mark in marks)
-            found.append(
-                Verdict(
-                    prefix + study.name({key: best}, [key]),
-                    study.name({key: value}, [key]),
-                    f"{n} runs",
-                    paired_bootstrap(table),
-                )
-            )
+            names = study.name({key: best}, [key]), study.name({key: value}, [key])
+            found.append(_verdict(*names, prefix, table))
     return found
+
+
+def _verdict(first: str, second: str, prefix: str, difference: np.ndarray) -> Verdict:
+    """The comparison, turned so that the better one comes first."""
+    own = paired_bootstrap(difference)
+    if own.difference < 0:
+        first, second = second, first
+        own = replace(own, difference=-own.difference, low=-own.high, high=-own.low)
+    return Verdict(prefix + first, second, own)
 
 
 def by_configuration(study: Study, most: int = 5) -> list[Verdict]:
@@ -165,14 +169,8 @@ def by_configuration(study: Study, most: int = 5) -> list[Verdict]:
             pairs = list(_shared_seeds(ranked[0], other))
             table = differences(pairs) if pairs else None
             if table is not None:
-                found.append(
-                    Verdict(
-                        prefix + study.name(ranked[0].values, keys),
-                        study.name(other.values, keys),
-                        f"{2 * len(pairs)} runs",
-                        paired_bootstrap(table),
-                    )
-                )
+                names = study.name(ranked[0].values, keys), study.name(other.values, keys)
+                found.append(_verdict(*names, prefix, table))
     return _corrected(found)
 
 

@@ -9,6 +9,7 @@ _SPECIAL = {
     "~": r"\textasciitilde{}",
     "^": r"\textasciicircum{}",
     "±": r"$\pm$",
+    "\u00a0": "~",
     "–": "--",
     "…": r"\dots{}",
     "<": r"\textless{}",

@@ -28,26 +28,34 @@ main { max-width: 70rem; margin: 0 auto; padding: 1.5rem 1rem 4rem; }
 h1 { font-size: 1.7rem; line-height: 1.2; margin: .5rem 0 .25rem; overflow-wrap: anywhere; }
 h2 { font-size: 1.25rem; margin: 2.75rem 0 .5rem; padding-top: .75rem; border-top: 1px solid var(--line); }
 p, ul { max-width: 46rem; margin: .6rem 0; overflow-wrap: anywhere; }
-.lead, .note, figcaption, caption { color: var(--muted); }
-.note, figcaption, caption { font-size: .875rem; }
+.lead, .note, figcaption { color: var(--muted); }
+.note, figcaption { font-size: .875rem; }
+.title { margin: 1.25rem 0 -.5rem; }
 .short { background: var(--soft); border-left: 4px solid var(--accent); padding: .75rem 1rem .75rem 2rem;
   max-width: none; }
 nav { font-size: .9rem; margin: 1rem 0; display: flex; flex-wrap: wrap; gap: .3rem 1.1rem; }
 a { color: var(--accent); }
-.scroll { overflow-x: auto; margin: 1rem 0; max-width: 100%; }
+.scroll { overflow-x: auto; margin: 1rem 0; max-width: 100%;
+  /* A shadow at the side where there is more: the covers scroll along with the table, the shadows do not. */
+  background: linear-gradient(to right, var(--paper) 40%, transparent) left / 2rem 100% no-repeat local,
+    linear-gradient(to left, var(--paper) 40%, transparent) right / 2rem 100% no-repeat local,
+    linear-gradient(to right, rgba(100, 115, 130, .35), transparent) left / .6rem 100% no-repeat scroll,
+    linear-gradient(to left, rgba(100, 115, 130, .35), transparent) right / .6rem 100% no-repeat scroll; }
 .scroll:focus-visible { outline: 2px solid var(--accent); outline-offset: 2px; }
 table { border-collapse: collapse; font-size: .9rem; }
-caption { text-align: left; padding-bottom: .4rem; }
 th, td { padding: .32rem .8rem .32rem 0; text-align: left; vertical-align: top; border-bottom: 1px solid var(--line);
   max-width: 22rem; }
-th { font-weight: 600; border-bottom-color: var(--muted); vertical-align: bottom; white-space: nowrap; }
-td.n, th.n { text-align: right; white-space: nowrap; font-variant-numeric: tabular-nums; }
+th { font-weight: 600; border-bottom-color: var(--muted); vertical-align: bottom; }
+td.n, th.n { text-align: right; font-variant-numeric: tabular-nums; }
+td.n { white-space: nowrap; }
+th.n { max-width: 9rem; }
 td.w { min-width: 15rem; max-width: 40rem; overflow-wrap: anywhere; }
 td.l { min-width: 9rem; }
 td.s { padding-left: .6rem; padding-right: .6rem; }
 tr.strong td { font-weight: 600; background: var(--soft); }
 .figures { display: flex; flex-wrap: wrap; gap: 1.25rem 2.5rem; margin: 1rem 0; align-items: flex-start; }
-.figures .scroll { margin: 0; flex: 1 1 26rem; min-width: 0; }
+.figures .table { flex: 0 1 auto; min-width: 0; max-width: 100%; }
+.figures .scroll { margin: 0; }
 figure { margin: 0; flex: 0 1 auto; min-width: 0; max-width: 100%; }
 figure svg { display: block; width: 100%; height: auto; }
 figcaption { max-width: 34rem; margin-top: .3rem; overflow-wrap: anywhere; }
@@ -133,12 +141,12 @@ def _table(table: Table) -> str:
     for number, row in enumerate(table.rows):
         cells = "".join(_cell("td", table, number, i, cell) for i, cell in enumerate(row))
         body.append(f'<tr class="strong">{cells}</tr>' if number in table.strong else f"<tr>{cells}</tr>")
-    caption = f"<caption>{escape(table.title)}</caption>\n" if table.title else ""
-    name = escape(table.title or "table")
+    title = f'<p class="note title">{escape(table.title)}</p>\n' if table.title else ""
+    name = escape(table.title or ", ".join(table.columns))
     rows = "\n".join(body)
     return (
-        f'<div class="scroll" role="region" tabindex="0" aria-label="{name}"><table>\n{caption}'
-        f"<thead><tr>{head}</tr></thead>\n<tbody>\n{rows}\n</tbody></table></div>"
+        f'<div class="table">{title}<div class="scroll" role="region" tabindex="0" aria-label="Table: {name}"><table>\n'
+        f"<thead><tr>{head}</tr></thead>\n<tbody>\n{rows}\n</tbody></table></div></div>"
     )
 
 

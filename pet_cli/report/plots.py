@@ -92,6 +92,7 @@ def embedded(picture: Picture) -> str:
     """The drawing as an element of an HTML page: no header, names of its own, the page's colours."""
     body = picture.svg[picture.svg.index("<svg") :]
     body = re.sub(r"<metadata>.*?</metadata>\s*", "", body, flags=re.DOTALL)
+    body = re.sub(r"<!--.*?-->\s*", "", body, flags=re.DOTALL)
     body = re.sub(r"<title>.*?</title>\s*", "", body, flags=re.DOTALL)
     body = re.sub(r' xmlns(:\w+)?="[^"]*"', "", body)
     body = body.replace("xlink:href", "href")
@@ -216,7 +217,7 @@ def heat_map(
     upright = max(0.62, 0.095 * longest + 0.12)
     turned = upright * len(columns) > _WIDTH - left
     cell = upright if not turned else 0.62 if len(columns) <= 6 else 0.4
-    below = 0.085 * min(24, longest) + 0.35 if turned else 0.55
+    below = 0.06 * min(24, longest) + 0.45 if turned else 0.55
     width = min(_WIDTH, max(2.9, left + cell * len(columns) + 0.35))
     heading = _wrapped(title, int(width * 12))
     height = 0.42 * len(rows) + below + (0.2 + 0.18 * len(heading.split("\n")) if title else 0.1)
@@ -278,7 +279,7 @@ def shares(name: str, caption: str, rows: Sequence[str], parts: Mapping[str, Seq
             colour = "#c3c9cf" if part == rest else next(colours)
             axes.barh(range(len(rows)), values, left=start, height=0.62, color=colour, label=part)
             for row, value in enumerate(values):
-                if value >= 0.08:
+                if value >= 0.11:
                     ink = "#10151a" if part == rest else ON_BAR
                     axes.text(
                         start[row] + value / 2, row, f"{100 * value:.0f} %", ha="center", va="center", color=ink, size=9

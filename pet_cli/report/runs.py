@@ -65,13 +65,20 @@ class Run:
         return [str(label) for label in self.metrics["labels"]]
 
     @property
+    def tuning(self) -> Any:
+        """The tuning mode itself, whatever the file is called that chose it."""
+        return results.select(self.config, "tuning")
+
+    @property
     def is_ensemble(self) -> bool:
-        return self.values.get("ensemble") not in (None, "none")
+        return results.select(self.config, "ensemble") not in (None, "none")
 
     @functools.cached_property
     def dataset(self) -> tuple[str, ...]:
         """Equal for runs whose test examples come from the same source."""
-        own = [results.select(self.config, key) for key in (*DATASET, "task.source")]
+        source = () if results.select(self.config, "data.path") else ("hub", "config", "revision", "path")
+        keys = (*DATASET, *(f"task.source.{key}" for key in source))
+        own = [results.select(self.config, key) or None for key in keys]
         return tuple(json.dumps(value, sort_keys=True, default=str) for value in own)
 
     @functools.cached_property
@@ -128,19 +135,21 @@ class Study:
             first.setdefault(run.dataset, run)
         names = [str(run.values.get("task")) for run in first.values()]
         paths = [str(run.values.get("data.path")) for run in first.values()]
-        unique = len(set(names)) == len(names)
-        return {
-            dataset: name if unique else f"{name} ({path})"
-            for dataset, name, path in zip(first, names, paths, strict=True)
-        }
+        if len(set(names)) < len(names):
+            names = [f"{name} ({path})" for name, path in zip(names, paths, strict=True)]
+        if len(set(names)) < len(names):
+            names = [f"{name}, {number}" for number, name in enumerate(names, start=1)]
+        return dict(zip(first, names, strict=True))
 
     def series_keys(self) -> list[str]:
         """What sets lines and colours of a plot apart: all but pattern, verbalizer and shots."""
         return [key for key in self.keys if key not in (*PVP, "data.shots")]
 
     def label(self, values: Mapping[str, Any], keys: Sequence[str]) -> str:
-        """Some settings by their values: `head, p0, 16 shots`."""
-        return ", ".join(brief(key, values.get(key)) for key in keys)
+        """Some settings by their values: `head · p0 · 16 shots`."""
+        # That a run is no ensemble goes without saying, unless nothing else is said.
+        parts = [brief(key, values.get(key)) for key in keys if (key, values.get(key)) != ("ensemble", "none")]
+        return "\u00a0· ".join(parts or [brief(key, values.get(key)) for key in keys])
 
     def name(self, values: Mapping[str, Any], keys: Sequence[str] | None = None) -> str:
         """Some settings as they are written on the command line: `tuning=head pattern=p0`."""
@@ -175,9 +184,9 @@ def brief(key: str, value: Any) -> str:
     """A setting's value that tells by itself which setting it is."""
     text = short(shown(key, value), 44)
     if key == "data.shots":
-        return f"{text} shots"
+        return f"{text}\u00a0shots"
     if key == "ensemble":
-        return "single" if text == "none" else f"ensemble {text}"
+        return "no ensemble" if text == "none" else f"ensemble {text}"
     return text if key in _CORE else f"{key.rpartition('.')[2]} {text}"
 
 
@@ -204,6 +213,8 @@ def natural(value: Any) -> tuple[Any, ...]:
 
 def read_study(folders: Sequence[Path]) -> Study:
     """Reads every run below the folders. Raises `UserError` where there is none that finished, or a damaged one."""
+    if not folders:
+        raise UserError("Give the folder of a sweep or of a run.")
     found: dict[Path, Path] = {}
     for folder in folders:
         if not folder.is_dir():
@@ -225,7 +236,7 @@ def read_study(folders: Sequence[Path]) -> Study:
         if state["status"] != "done":
             unfinished[folder.name] = f"{state['status']}. {state.get('error') or ''}".strip()
             continue
-        mark = str(state.get("fingerprint") or folder)
+        mark = json.dumps(_said(files[folder][0]), sort_keys=True, default=str)
         if mark in seen:
             repeats += 1
             continue
@@ -251,6 +262,14 @@ def _state(folder: Path) -> Mapping[str, Any]:
 
 def _list(value: Any) -> list[Any]:
     return value if isinstance(value, list) else [None]
+
+
+def _said(value: Any) -> Any:
+    """A configuration without what is empty: two versions may write nothing in two ways."""
+    if not isinstance(value, Mapping):
+        return value
+    kept = {str(key): _said(own) for key, own in value.items()}
+    return {key: own for key, own in kept.items() if own is not None and own != {} and own != []}
 
 
 def _files(folder: Path) -> tuple[dict[str, Any], dict[str, Any], dict[str, Any]]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shlex
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -133,7 +132,7 @@ def notes(study: Study) -> list[str]:
 def result_table(study: Study) -> Table:
     """One row for each configuration; the best of each data set stands out."""
     best = answers.best_of_each_dataset(study) if len(study.configurations) > 1 else []
-    keys = study.varied or ("tuning",)
+    keys = study.keys or ("tuning",)
     rows = []
     for one in study.configurations:
         settings = [shown(key, one.values.get(key)) for key in keys]
@@ -158,6 +157,9 @@ def result_section(study: Study) -> Section:
         else "One run each, so nothing can be said of how far a number would move: give several seeds (seed=13,21,42). "
         "The same for a paper: table.tex."
     )
+    also = [key for key in study.varied if key not in study.keys]
+    if also:
+        note += f" Not shown, since the columns settle it: {_and(also)}."
     blocks: list[Block] = [result_table(study), Text(note, note=True)]
     if study.unfinished:
         items = tuple(f"{name}: {what}" for name, what in study.unfinished.items())
@@ -172,7 +174,7 @@ def result_section(study: Study) -> Section:
 
 def _single(study: Study) -> list[Run]:
     """The runs with one pattern and one verbalizer that read them."""
-    return [run for run in study.runs if not run.is_ensemble and run.values.get("tuning") != "classifier"]
+    return [run for run in study.runs if not run.is_ensemble and run.tuning != "classifier"]
 
 
 def _levels(runs: Sequence[Run], key: str) -> list[Any]:
@@ -299,9 +301,11 @@ def decompositions(study: Study) -> list[tuple[str, Decomposition]]:
         factors["sample"] = [str(run.seeds[0]) for run in group]
         factors["training seed"] = [str(run.seeds[1]) for run in group]
         own = decompose([run.accuracy for run in group], factors)
-        if own is not None and own.n > 2:
-            keys = [key for key in study.keys if key not in PVP]
-            found.append((study.label(group[0].values, keys), own))
+        # Seeds alone, one run each: all of the variance is theirs, which says nothing.
+        if own is None or own.n < 3 or (own.saturated and not set(factors) & set(PVP) - set(own.fixed)):
+            continue
+        keys = [key for key in study.keys if key not in PVP]
+        found.append((study.label(group[0].values, keys), own))
     return found
 
 
@@ -383,6 +387,37 @@ def _and(names: Sequence[str]) -> str:
     return names[0] if len(names) == 1 else f"{', '.join(names[:-1])} and {names[-1]}"
 
 
+def _source_table(rows: Sequence[str], found: Sequence[Decomposition], names: Sequence[str], rest: str) -> Table:
+    """Shares with what chance alone would give: a row for each source, or for each of several settings."""
+    lines: list[tuple[str, ...]]
+    if len(found) == 1:
+        own = found[0]
+        lines = [
+            (source.name, str(source.levels), _percent(source.share), _percent(source.chance)) for source in own.sources
+        ]
+        lines.append((rest, "", _percent(own.rest), _percent(own.rest_chance)))
+        heads = ("source", "levels", "share", "by chance alone")
+        return Table("", heads, tuple(lines), numeric=frozenset({1, 2, 3}))
+
+    def cell(own: Decomposition, name: str) -> str:
+        source = next((source for source in own.sources if source.name == name), None)
+        return "–" if source is None else f"{_percent(source.share)} ({_percent(source.chance)})"
+
+    lines = [
+        (
+            title,
+            str(own.n),
+            f"{100 * own.std:.1f}",
+            *(cell(own, name) for name in names),
+            f"{_percent(own.rest)} ({_percent(own.rest_chance)})",
+        )
+        for title, own in zip(rows, found, strict=True)
+    ]
+    columns = ("settings", "runs", "± points", *names, rest)
+    numeric = frozenset(range(1, len(columns)))
+    return Table("Share of the variance (by chance alone)", columns, tuple(lines), numeric=numeric)
+
+
 def source_section(study: Study, found: Sequence[tuple[str, Decomposition]]) -> Section | None:
     if not found:
         return None
@@ -395,25 +430,13 @@ def source_section(study: Study, found: Sequence[tuple[str, Decomposition]]) -> 
     } | {rest: [own.rest for _, own in kept]}
     rows = [title or "all runs" for title, _ in kept]
     picture = plots.shares("sources", "The variance of accuracy over runs, by what varied.", rows, parts, rest)
-    cells = []
-    for title, own in zip(rows, (own for _, own in kept), strict=True):
-        for source in own.sources:
-            cells.append((title, source.name, str(source.levels), _percent(source.share), _percent(source.chance)))
-        cells.append((title, rest, "", _percent(own.rest), _percent(own.rest_chance)))
-    table = Table(
-        "",
-        ("settings", "source", "levels", "share", "by chance alone"),
-        tuple(cells),
-        numeric=frozenset({2, 3, 4}),
-    )
-    if len(kept) == 1:
-        table = Table("", table.columns[1:], tuple(row[1:] for row in cells), numeric=frozenset({1, 2, 3}))
-    sentences = [(f"{title}: " if len(kept) > 1 else "") + finding(own) for title, own in kept]
-    blocks: list[Block] = [Bullets(tuple(sentences[:6])) if len(kept) > 1 else Text(sentences[0])]
     title, whole = pooled(found)
-    if advice(whole):
-        blocks.append(Text(advice(whole) if len(found) == 1 else f"{title}: {finding(whole)} {advice(whole)}"))
-    blocks.append(Figures((picture,), (table,)))
+    blocks: list[Block] = [
+        Text(f"{title}: {finding(whole)} {advice(whole)}" if title else f"{finding(whole)} {advice(whole)}")
+    ]
+    if len(kept) <= MOST_PANELS and len(found) > 1:
+        blocks.append(Bullets(tuple(f"{title}: {finding(own)}" for title, own in kept)))
+    blocks.append(Figures((picture,), (_source_table(rows, [own for _, own in kept], names, rest),)))
     fixed = list(dict.fromkeys(name for _, own in kept for name in own.fixed))
     never = [name for name in fixed if all(name in own.fixed for _, own in kept)]
     if never:
@@ -465,7 +488,7 @@ def curve_section(study: Study) -> Section | None:
             )
             if len(points) > 1:
                 lines.append(line)
-            elif series[0].values.get("tuning") == "zero_shot":
+            elif series[0].tuning == "zero_shot":
                 flat.append(line)
         ticks = {x: text for x, text in ticks.items() if any(x in line.x for line in (*lines, *flat))}
         left += max(0, len(lines) + len(flat) - plots.MOST_SERIES)
@@ -598,24 +621,23 @@ def confusion_section(study: Study) -> Section | None:
         if len({tuple(run.labels) for run in one.runs}) > 1:
             continue
         title = answers.describe(study, one)
-        caption = (
-            f"{_count(len(one.runs), 'run')}, {'their' if len(one.runs) > 1 else 'its'} answers counted; the colour is "
-            "the share of the gold label."
-        )
+        caption = f"{_count(len(one.runs), 'run')}."
         labels = [short(label, 24) for label in one.runs[0].labels]
         pictures.append(plots.confusion(f"confusion-{number}", caption, title, labels, answers.confusion(one)))
     if not pictures:
         return None
     blocks: list[Block] = [Figures(tuple(pictures))]
+    note = "The answers of all runs are counted; the colour is a cell's share of its gold label."
     if len(study.configurations) > len(configurations):
-        blocks.append(Text(_which(study, left), note=True))
+        note += " " + _which(study, left)
+    blocks.append(Text(note, note=True))
     return Section("confusion", "Confusion matrices", blocks)
 
 
 def _which(study: Study, left: int) -> str:
     keys = study.series_keys()
     more = f" {left} more are left out." if left else ""
-    return (f"The best configuration of each {' and '.join(keys)}." if keys else "The best configuration.") + more
+    return f"Shown: the best configuration{f' of each {_and(keys)}' if keys else ''}.{more}"
 
 
 def mistake_section(study: Study) -> Section | None:
@@ -715,7 +737,7 @@ def cost_section(study: Study) -> Section | None:
             )
         )
     columns = (
-        *keys, "accuracy", "seconds", "test examples / s", "memory, MiB", "GPU memory, MiB", "trained parameters"
+        *keys, "accuracy", "seconds", "examples/s", "memory, MiB", "GPU memory, MiB", "trained parameters"
     )  # fmt: skip
     if all(row[-2] == "–" for row in cells):
         columns = (*columns[:-2], columns[-1])
@@ -764,7 +786,7 @@ def _trained(run: Run) -> int | None:
     own = run.metrics.get("trained_parameters")
     if isinstance(own, int):
         return own
-    return 0 if run.values.get("tuning") == "zero_shot" and not run.is_ensemble else None
+    return 0 if run.tuning == "zero_shot" and not run.is_ensemble else None
 
 
 # --- commands ------------------------------------------------------------------------------------------------------
@@ -777,7 +799,7 @@ def command_section(study: Study) -> Section:
     shown_lines = lines[:MOST_COMMANDS]
     if len(lines) > MOST_COMMANDS:
         shown_lines.append(f"# … and {len(lines) - MOST_COMMANDS} more")
-    folders = " ".join(shlex.quote(str(folder)) for folder in study.folders)
+    folders = " ".join(commands.quote(str(folder)) for folder in study.folders)
     blocks: list[Block] = [Code("\n".join([*shown_lines, f"pet report {folders}"]))]
     own = commands.own_configs(overrides)
     if own:
