@@ -25,6 +25,7 @@ from pet_cli.files import read_json, write_json, write_jsonl, write_text
 if TYPE_CHECKING:
     from pet_cli.data import Split
 
+_YAML = getattr(yaml, "CSafeLoader", yaml.SafeLoader)  # the fast one, where PyYAML was built with it
 SEEDS = ("seed", "data.seed", "trainer.seed")
 METRICS = ("accuracy", "macro_f1", "calibration_error", "n_train", "n_test")
 GROUPS = ("task", "model", "tuning", "ensemble")
@@ -123,9 +124,9 @@ def read_config(folder: Path) -> dict[str, Any]:
     if not path.is_file():
         raise UserError(f"{folder} is not the folder of a finished run (no config.yaml).")
     try:
-        values = yaml.safe_load(path.read_text(encoding="utf-8"))
+        values = yaml.load(path.read_text(encoding="utf-8"), Loader=_YAML)
     except (yaml.YAMLError, OSError) as error:
-        raise UserError(f"{path} cannot be read: {error}.") from None
+        raise UserError(f"{path} cannot be read: {' '.join(str(error).split())}.") from None
     if not isinstance(values, dict):
         raise UserError(f"{path} cannot be read: it is not a mapping.")
     return values
@@ -136,7 +137,9 @@ def read_config(folder: Path) -> dict[str, Any]:
 
 def run_folders(folder: Path) -> list[Path]:
     """The runs below a folder, itself included, in the order of their names."""
-    found = sorted(path.parent for path in folder.rglob("state.json") if "members" not in path.parts)
+    found = sorted(
+        path.parent for path in folder.rglob("state.json") if "members" not in path.relative_to(folder).parts
+    )
     return found
 
 

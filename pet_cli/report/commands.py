@@ -17,9 +17,9 @@ Overrides = tuple[tuple[str, str], ...]
 
 def commands(runs: Iterable[Sequence[str]]) -> list[str]:
     """`pet train …` lines that together repeat runs given by their overrides, each run once."""
-    parsed = dict.fromkeys(_parse(overrides) for overrides in runs)
+    parsed = {frozenset(own): own for own in map(_parse, runs)}
     by_keys: dict[tuple[str, ...], list[Overrides]] = {}
-    for overrides in parsed:
+    for overrides in parsed.values():
         by_keys.setdefault(tuple(sorted(key for key, _ in overrides)), []).append(overrides)
     return [line for group in by_keys.values() for line in _lines(group)]
 
@@ -35,24 +35,47 @@ def own_configs(runs: Iterable[Sequence[str]]) -> list[str]:
 
 
 def _parse(overrides: Sequence[str]) -> Overrides:
-    pairs = (override.partition("=") for override in overrides)
-    return tuple((key, value) for key, _, value in pairs if key.lstrip("+~") not in _LEFT_OUT)
+    pairs = {key: value for key, _, value in (override.partition("=") for override in overrides)}
+    return tuple((key, value) for key, value in pairs.items() if key.lstrip("+~") not in _LEFT_OUT)
 
 
 def _lines(group: Sequence[Overrides]) -> list[str]:
     """One command where the runs are every combination of their values; else the runs divided by a key, and again."""
+    values = _values(group)
+    if _whole(group):
+        return [_line(values)]
+    divided = [_divided(group, key) for key, own in values.items() if len(own) > 1]
+    # A key whose values all go with the same runs divides nothing; of the others, the one that leaves most in order.
+    parts = min(
+        (parts for parts in divided if len(parts) > 1),
+        key=lambda parts: (sum(not _whole(part) for part in parts), len(parts)),
+    )
+    return [line for part in parts for line in _lines(part)]
+
+
+def _values(group: Sequence[Overrides]) -> dict[str, dict[str, None]]:
+    """The values of each key, in the order in which they come."""
     values: dict[str, dict[str, None]] = {}
     for overrides in group:
         for key, value in overrides:
             values.setdefault(key, {})[value] = None
-    if math.prod(len(own) for own in values.values()) == len(group):
-        return [_line(values)]
-    key = min((key for key, own in values.items() if len(own) > 1), key=lambda key: len(values[key]))
-    return [
-        line
-        for value in values[key]
-        for line in _lines([overrides for overrides in group if dict(overrides)[key] == value])
-    ]
+    return values
+
+
+def _whole(group: Sequence[Overrides]) -> bool:
+    return math.prod(len(own) for own in _values(group).values()) == len(group)
+
+
+def _divided(group: Sequence[Overrides], key: str) -> list[list[Overrides]]:
+    """The runs by what goes with a value of the key; values that go with the same stay together."""
+    by_value: dict[str, list[Overrides]] = {}
+    for overrides in group:
+        by_value.setdefault(dict(overrides)[key], []).append(overrides)
+    parts: dict[frozenset[frozenset[tuple[str, str]]], list[Overrides]] = {}
+    for own in by_value.values():
+        others = frozenset(frozenset(pair for pair in overrides if pair[0] != key) for overrides in own)
+        parts.setdefault(others, []).extend(own)
+    return list(parts.values())
 
 
 def _line(values: dict[str, dict[str, None]]) -> str:

@@ -279,7 +279,7 @@ def shares(name: str, caption: str, rows: Sequence[str], parts: Mapping[str, Seq
             colour = "#c3c9cf" if part == rest else next(colours)
             axes.barh(range(len(rows)), values, left=start, height=0.62, color=colour, label=part)
             for row, value in enumerate(values):
-                if value >= 0.11:
+                if value >= 0.13:
                     ink = "#10151a" if part == rest else ON_BAR
                     axes.text(
                         start[row] + value / 2, row, f"{100 * value:.0f} %", ha="center", va="center", color=ink, size=9

@@ -184,7 +184,7 @@ def brief(key: str, value: Any) -> str:
     """A setting's value that tells by itself which setting it is."""
     text = short(shown(key, value), 44)
     if key == "data.shots":
-        return f"{text}\u00a0shots"
+        return f"{text}\u00a0shot{'' if text == '1' else 's'}"
     if key == "ensemble":
         return "no ensemble" if text == "none" else f"ensemble {text}"
     return text if key in _CORE else f"{key.rpartition('.')[2]} {text}"
@@ -213,6 +213,14 @@ def natural(value: Any) -> tuple[Any, ...]:
 
 def read_study(folders: Sequence[Path]) -> Study:
     """Reads every run below the folders. Raises `UserError` where there is none that finished, or a damaged one."""
+    try:
+        return _read(folders)
+    except UserError as error:
+        # A parser tells of a damaged file in several lines.
+        raise UserError(" ".join(line.strip() for line in str(error).splitlines())) from None
+
+
+def _read(folders: Sequence[Path]) -> Study:
     if not folders:
         raise UserError("Give the folder of a sweep or of a run.")
     found: dict[Path, Path] = {}

@@ -195,13 +195,11 @@ def spread_section(study: Study) -> Section | None:
         return None
     strip, full = _strip(study, settings, setting_keys, keys), _levels_in_full(runs, keys)
     blocks: list[Block] = [Figures((strip,), (full,) if full else ())]
-    maps = _heat_maps(study, settings, setting_keys) if len(keys) == 2 else []
+    maps, n_maps = _heat_maps(study, settings, setting_keys)
     if maps:
         blocks.append(Figures(tuple(maps)))
-    if maps and len(settings) > MOST_PANELS:
-        blocks.append(
-            Text(f"Heat maps of the {MOST_PANELS} settings with the most runs, of {len(settings)}.", note=True)
-        )
+    if len(maps) < n_maps:
+        blocks.append(Text(f"Heat maps of the {len(maps)} settings with the most runs, of {n_maps}.", note=True))
     return Section("spread", "Spread over patterns and verbalizers", blocks)
 
 
@@ -254,13 +252,17 @@ def _strip(
     return plots.strip("spread", caption, [name for _, name in kept], points, [what])
 
 
-def _heat_maps(study: Study, settings: Sequence[Sequence[Run]], setting_keys: Sequence[str]) -> list[Picture]:
-    most = sorted(settings, key=lambda group: -len(group))[:MOST_PANELS]
+def _heat_maps(
+    study: Study, settings: Sequence[Sequence[Run]], setting_keys: Sequence[str]
+) -> tuple[list[Picture], int]:
+    """A map for each setting in which both vary, of those with the most runs; and how many there would be."""
+    both = [group for group in settings if all(len(_levels(group, key)) > 1 for key in PVP)]
+    most = sorted(both, key=lambda group: -len(group))[:MOST_PANELS]
     panels = []
-    for group in settings:
-        rows, columns = _levels(group, "pattern"), _levels(group, "verbalizer")
-        if group not in most or len(rows) < 2 or len(columns) < 2:
+    for group in both:
+        if group not in most:
             continue
+        rows, columns = _levels(group, "pattern"), _levels(group, "verbalizer")
         cells = grouped(group, PVP)
         table = np.full((len(rows), len(columns)), np.nan)
         for (pattern, verbalizer), own in cells.items():
@@ -268,12 +270,12 @@ def _heat_maps(study: Study, settings: Sequence[Sequence[Run]], setting_keys: Se
             table[at] = np.mean([run.accuracy for run in own])
         panels.append((group, rows, columns, table))
     if not panels:
-        return []
+        return [], 0
     low = min(float(np.nanmin(table)) for *_, table in panels)
     high = max(float(np.nanmax(table)) for *_, table in panels)
     # Colours over at least ten points, so that noise does not look like a pattern.
     middle, half = (low + high) / 2, max(0.05, (high - low) / 2)
-    return [
+    pictures = [
         plots.heat_map(
             f"heat-map-{number}",
             "Mean accuracy over seeds.",
@@ -285,6 +287,7 @@ def _heat_maps(study: Study, settings: Sequence[Sequence[Run]], setting_keys: Se
         )
         for number, (group, rows, columns, table) in enumerate(panels, start=1)
     ]
+    return pictures, len(both)
 
 
 # --- where the spread comes from -----------------------------------------------------------------------------------
@@ -413,7 +416,7 @@ def _source_table(rows: Sequence[str], found: Sequence[Decomposition], names: Se
         )
         for title, own in zip(rows, found, strict=True)
     ]
-    columns = ("settings", "runs", "± points", *names, rest)
+    columns = ("settings", "runs", "±\u00a0points", *names, rest)
     numeric = frozenset(range(1, len(columns)))
     return Table("Share of the variance (by chance alone)", columns, tuple(lines), numeric=numeric)
 
