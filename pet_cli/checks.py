@@ -46,7 +46,7 @@ def check(config: PetConfig) -> None:
     for key in ("max_steps", "batch_size", "eval_batch_size", "eval_every"):
         _at_least(f"trainer.{key}", getattr(config.trainer, key), 1)
     _at_least("trainer.max_length", config.trainer.max_length, 8)
-    for key in ("epochs", "min_steps"):
+    for key in ("epochs", "min_steps", "most_epochs"):
         _at_least(f"tuning.{key}", getattr(config.tuning, key, None), 1)
     for key, rate in (
         ("trainer.learning_rate", config.trainer.learning_rate),

@@ -126,6 +126,7 @@ class TrainedTuning:
 
 @dataclass
 class FullTuning(TrainedTuning):
+    most_epochs: int | None = 10
     dropout: bool = True
 
 

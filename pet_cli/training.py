@@ -152,8 +152,17 @@ def balanced_weights(targets: Sequence[int], n_labels: int) -> Tensor:
 
 
 def steps_for(n: int, max_steps: int | None, batch_size: int, tuning: Any) -> int:
-    """`trainer.max_steps`, or as many as `tuning.epochs` passes take, at least `tuning.min_steps`."""
+    """`trainer.max_steps`, or as many as `tuning.epochs` passes take, at least `tuning.min_steps`.
+
+    Where the mode names `most_epochs`, very few examples are not gone through more often than that to reach
+    `min_steps`.
+    """
     if max_steps is not None:
         return max_steps
+    one_pass = math.ceil(n / batch_size)
     # Zero-shot tuning names no length; what may train with it, the weights of label words, is quick.
-    return max(int(getattr(tuning, "min_steps", 100)), int(getattr(tuning, "epochs", 3)) * math.ceil(n / batch_size))
+    least = int(getattr(tuning, "min_steps", 100))
+    most = getattr(tuning, "most_epochs", None)
+    if most is not None:
+        least = min(least, int(most) * one_pass)
+    return max(least, int(getattr(tuning, "epochs", 3)) * one_pass)

@@ -95,8 +95,10 @@ def test_the_default_rate_grows_as_models_narrow(width: int, rate: float) -> Non
 
 
 def test_steps_are_epochs_of_batches_at_least_the_least_and_the_users_own_number_wins() -> None:
-    tuning = FullTuning(epochs=3, min_steps=100)
-    assert steps_for(16, None, 8, tuning) == 100
+    tuning = FullTuning(epochs=3, min_steps=100, most_epochs=10)
+    assert steps_for(32, None, 8, tuning) == 40  # ten passes, no more
+    assert steps_for(96, None, 8, tuning) == 100
+    assert steps_for(32, None, 8, FullTuning(epochs=3, min_steps=100, most_epochs=None)) == 100
     assert steps_for(801, None, 8, tuning) == 3 * 101
     assert steps_for(801, 7, 8, tuning) == 7
 
