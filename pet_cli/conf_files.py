@@ -23,14 +23,16 @@ def options(group: str, config_dir: str | None = None) -> list[str]:
 
 
 def read(group: str, name: str, config_dir: str | None = None) -> dict[str, Any]:
-    """One config file as plain values. Raises `UserError` for an unknown name."""
+    """One config file as plain values, over those of the file it builds on. Raises `UserError` for an unknown name."""
     import yaml
 
     for folder in _folders(config_dir):
         path = folder / group / f"{name}.yaml"
         if path.is_file():
             values: dict[str, Any] = yaml.safe_load(path.read_text(encoding="utf-8"))
-            return values
+            bases = [base for base in values.pop("defaults", []) if isinstance(base, str) and base != "_self_"]
+            inherited = [read(group, base, config_dir) for base in bases]
+            return {key: value for part in (*inherited, values) for key, value in part.items()}
     raise not_allowed(group, name, options(group, config_dir))
 
 

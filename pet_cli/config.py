@@ -151,7 +151,7 @@ class FrozenTuning(TrainedTuning):
 
     learning_rate: float | None = 1e-2
     epochs: int = 5
-    min_steps: int = 300
+    min_steps: int = 200
     dropout: bool = False
 
 
@@ -169,7 +169,9 @@ class SoftPromptTuning(FrozenTuning):
 @dataclass
 class WordEmbeddingTuning(FrozenTuning):
     name: str = "word_embedding"
-    anchor: float = 0.0
+    learning_rate: float | None = 2e-2
+    epochs: int = 10
+    anchor: float = 20.0
     init: str = "vocab"
     text: str | None = None
     freeze_model: bool = True

@@ -6,6 +6,8 @@ data -> sample -> model -> learner -> training -> scores -> metrics -> files
 from __future__ import annotations
 
 import contextlib
+import ctypes
+import gc
 import os
 import resource
 import sys
@@ -218,6 +220,7 @@ def execute(config: PetConfig, out: Path, session: Session, progress: Progress |
     progress = progress or Progress(enabled=False)
     clock = Clock()
     start = time.perf_counter()
+    forget_peak_memory()
     with clock.phase("data"):
         splits = session.splits(config)
     if config.ensemble.name != "none":
@@ -299,6 +302,17 @@ def predictions(test: Split, scores: Tensor, labels: list[str]) -> list[dict[str
         }
         for example, row in zip(test.examples, probabilities, strict=True)
     ]
+
+
+def forget_peak_memory() -> None:
+    """Starts the peak of memory anew, so that a run of a sweep does not report an earlier one's, where Linux lets us."""
+    gc.collect()
+    if trim := getattr(ctypes.CDLL(None) if os.name == "posix" else None, "malloc_trim", None):
+        trim(0)  # glibc keeps what was freed, and it would count
+    with contextlib.suppress(OSError):
+        Path("/proc/self/clear_refs").write_text("5")
+    if torch.cuda.is_available():
+        torch.cuda.reset_peak_memory_stats()
 
 
 def timing(clock: Clock, device: torch.device, n_test: int) -> dict[str, Any]:
