@@ -81,6 +81,20 @@ def load(task: TaskConfig, data: DataConfig, labels: Sequence[str]) -> dict[str,
 # --- files ---------------------------------------------------------------------------------------------------------
 
 
+def stamp(task: TaskConfig, data: DataConfig) -> str | None:
+    """Identifies the contents of the files that `load` would read; None for a data set of the hub or missing files."""
+    path = Path(data.path).expanduser() if data.path is not None else None
+    if path is None and task.source.path is not None:
+        path = _PACKAGE / task.source.path
+    if path is None or not path.exists():
+        return None
+    digest = hashlib.sha256()
+    for name, file in sorted(split_files(path).items()) if path.is_dir() else [("", path)]:
+        digest.update(f"{name}:{file.stat().st_size}:".encode())
+        digest.update(file.read_bytes())
+    return digest.hexdigest()[:16]
+
+
 def read_rows(path: Path) -> Iterable[tuple[str, dict[str, Any]]]:
     """The rows of a jsonl, csv, tsv or parquet file, each with its place for messages ("file.csv, line 7").
 

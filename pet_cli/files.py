@@ -38,6 +38,13 @@ def atomic(path: Path) -> Iterator[Path]:
         temporary.unlink(missing_ok=True)
 
 
+def remove_temporaries(folder: Path) -> None:
+    """Removes what `atomic` left below a folder when its process was killed."""
+    for path in folder.rglob(".*.????????"):
+        if path.is_file():
+            path.unlink(missing_ok=True)
+
+
 def write_text(path: Path, text: str) -> None:
     with atomic(path) as temporary:
         temporary.write_text(text, encoding="utf-8")

@@ -27,10 +27,11 @@ from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import MissingMandatoryValue, OmegaConfBaseException
 
-from pet_cli import conf_files, results
+from pet_cli import conf_files, results, states
 from pet_cli.checks import check
 from pet_cli.config import ENSEMBLES, TUNINGS, PetConfig
 from pet_cli.errors import UserError, choices, nearest, not_allowed
+from pet_cli.files import remove_temporaries
 from pet_cli.overrides import is_sweep, prepare
 
 ConfigStore.instance().store(name="schema", node=PetConfig)
@@ -177,15 +178,20 @@ def job(cfg: DictConfig) -> dict[str, Any]:
 
 def _run(config: PetConfig, out: Path, overrides: list[str], sweeping: bool) -> dict[str, Any]:
     global _session, _outcome
-    state = _state(out)
-    if config.resume and state.get("status") == "done":
-        if state.get("fingerprint") == results.fingerprint(config):
-            return _finish(out, overrides, sweeping, "done already")
-        if state.get("members") != results.fingerprint(config, members_only=True):
-            raise UserError(f"{out} holds a finished run of another configuration or version; give another folder.")
+    state = states.read(out)
+    if config.resume and (where := states.elsewhere(state)):
+        if not sweeping:
+            raise UserError(f"{out}: {where} is at work on this run. Wait for it, or give another folder.")
+        return _finish(out, overrides, sweeping, f"running elsewhere, {where}")
+    if config.resume and states.finished(state, config):
+        return _finish(out, overrides, sweeping, "done already")
+    if config.resume and state.get("status") == "done" and not states.reusable(state, config):
+        why = states.difference(out, state, config)
+        raise UserError(f"{out} holds another finished run ({why}); give another folder.")
     if not config.resume and any(out.iterdir()):
         raise UserError(f"hydra.run.dir={out}: the folder is not empty. Give another, or resume=true.")
-    results.write_state(out, "running", config, overrides, None)
+    remove_temporaries(out)
+    states.write(out, "running", config, overrides)
 
     from pet_cli.run import execute  # torch is loaded here, once the configuration is known to be good
     from pet_cli.session import Session
@@ -196,16 +202,16 @@ def _run(config: PetConfig, out: Path, overrides: list[str], sweeping: bool) -> 
     try:
         _outcome = execute(config, out, _session, _progress(overrides))
     except KeyboardInterrupt:
-        results.write_state(out, "interrupted", config, overrides, None)
+        states.write(out, "interrupted", config, overrides)
         raise
     except Exception as error:
         if not sweeping:
             raise
         results.write_config(out, config)
         message = str(error) if isinstance(error, UserError) else f"{type(error).__name__}: {_first_line(error)}"
-        results.write_state(out, "failed", config, overrides, message)
+        states.write(out, "failed", config, overrides, message)
         return _finish(out, overrides, sweeping, f"FAILED: {message}")
-    results.write_state(out, "done", config, overrides, None)
+    states.write(out, "done", config, overrides)
     if not sweeping:
         results.point_latest(out)
     accuracy = _outcome.metrics["accuracy"]
@@ -214,8 +220,7 @@ def _run(config: PetConfig, out: Path, overrides: list[str], sweeping: bool) -> 
 
 def _clean(out: Path) -> None:
     """Leaves nothing of a single run that failed before it had results."""
-    state = _state(out)
-    if state.get("status") == "running":
+    if states.read(out).get("status") == "running":
         (out / "state.json").unlink(missing_ok=True)
     with contextlib.suppress(OSError):
         out.rmdir()  # only where it is empty
@@ -235,13 +240,6 @@ def _progress(overrides: Sequence[str]) -> Any:
     from pet_cli.progress import Progress
 
     return Progress(f"run {_sweep.done + 1} of {_sweep.total}{_sweep.left()} ·" if _sweep else "")
-
-
-def _state(out: Path) -> dict[str, Any]:
-    if not (out / "state.json").is_file():
-        return {}
-    state = results.read_json(out / "state.json")
-    return state if isinstance(state, dict) else {}
 
 
 def train(argv: Sequence[str]) -> int:

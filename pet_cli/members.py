@@ -18,7 +18,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from pet_cli import config as settings
-from pet_cli import results
+from pet_cli import results, states
 from pet_cli.combine import combine, confidence_weights, fit_weights
 from pet_cli.config import PatternsEnsemble, PetConfig, PetEnsemble
 from pet_cli.data import Split
@@ -109,7 +109,7 @@ def run_member(member: Member, stage: Stage, splits: Mapping[str, Split], folder
     """Trains and asks a member, or takes it from its folder where it has finished with equal settings and data."""
     session, progress = stage.session, stage.progress
     data = "-".join(splits[name].fingerprint for name in ("train", *stage.score) if name in splits)
-    key = f"{results.fingerprint(member.config)}-{hashlib.sha256(data.encode()).hexdigest()[:16]}"
+    key = f"{states.fingerprint(member.config)}-{hashlib.sha256(data.encode()).hexdigest()[:16]}"
     if _finished(folder, key):
         return _load(member, folder)
     title = progress.prefix

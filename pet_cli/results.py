@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import csv
-import hashlib
 import importlib.metadata
 import io
 import json
@@ -11,13 +10,12 @@ import os
 import platform
 import statistics
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import yaml
 
-from pet_cli import __version__
+from pet_cli import __version__, states
 from pet_cli.config import PetConfig
 from pet_cli.errors import UserError
 from pet_cli.files import read_json, write_json, write_jsonl, write_text
@@ -44,31 +42,8 @@ def versions() -> dict[str, str]:
 # --- one run -------------------------------------------------------------------------------------------------------
 
 
-def plain(config: PetConfig) -> dict[str, Any]:
-    """The configuration as plain values, without what does not change a result."""
-    values = asdict(config)
-    for key in ("resume", "save_model"):
-        del values[key]
-    return values
-
-
-def fingerprint(config: PetConfig, *, members_only: bool = False) -> str:
-    """Identifies what a run would compute: its settings and the version of the code.
-
-    Args:
-        members_only: leaves out what an ensemble does with its members once they are trained, so that equal means
-            that finished members can be taken again.
-    """
-    values = plain(config)
-    if members_only:
-        after = ("combine", "weights", "temperature", "student")
-        values["ensemble"] = {k: v for k, v in values["ensemble"].items() if not k.startswith(after)}
-    text = json.dumps([values, __version__], sort_keys=True, default=str)
-    return hashlib.sha256(text.encode()).hexdigest()[:16]
-
-
 def write_config(folder: Path, config: PetConfig) -> None:
-    write_text(folder / "config.yaml", yaml.safe_dump(plain(config), sort_keys=False, allow_unicode=True))
+    write_text(folder / "config.yaml", yaml.safe_dump(states.plain(config), sort_keys=False, allow_unicode=True))
 
 
 def write_run(
@@ -88,18 +63,6 @@ def write_run(
 
 def write_timing(folder: Path, timing: Mapping[str, Any]) -> None:
     write_json(folder / "timing.json", timing)
-
-
-def write_state(folder: Path, status: str, config: PetConfig, overrides: Sequence[str], error: str | None) -> None:
-    """Notes where a run stands: running, done, failed or interrupted."""
-    state: dict[str, Any] = {"status": status, "fingerprint": fingerprint(config), "overrides": list(overrides)}
-    if config.ensemble.name != "none":
-        state["members"] = fingerprint(config, members_only=True)
-    if status == "running":
-        state |= {"host": platform.node(), "process": os.getpid()}
-    if error is not None:
-        state["error"] = error
-    write_json(folder / "state.json", state)
 
 
 def point_latest(folder: Path) -> None:
@@ -155,8 +118,9 @@ def select(values: Mapping[str, Any], key: str) -> Any:
 
 def row(folder: Path) -> dict[str, Any]:
     """What one run contributes to a table: folder, status, settings by key, metrics, error."""
-    state = read_json(folder / "state.json")
-    out: dict[str, Any] = {"folder": folder, "status": state["status"], "error": state.get("error"), "settings": {}}
+    state = states.read(folder)
+    out: dict[str, Any] = {"folder": folder, "status": state["status"], "settings": {}}
+    out["error"] = state.get("error") or states.elsewhere(state)
     out["overrides"] = dict(_key_value(override) for override in state.get("overrides", []))
     if (folder / "config.yaml").is_file():
         out["config"] = read_config(folder)

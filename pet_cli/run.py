@@ -305,7 +305,7 @@ def predictions(test: Split, scores: Tensor, labels: list[str]) -> list[dict[str
 
 
 def forget_peak_memory() -> None:
-    """Starts the peak of memory anew, so that a run of a sweep does not report an earlier one's, where Linux lets us."""
+    """Starts the peak of memory anew where Linux lets us: a run of a sweep is not to report an earlier one's."""
     gc.collect()
     if trim := getattr(ctypes.CDLL(None) if os.name == "posix" else None, "malloc_trim", None):
         trim(0)  # glibc keeps what was freed, and it would count

@@ -1,14 +1,8 @@
-"""Ensembles: combinations worked out by hand, members that are runs, PET and iPET end to end, SIGKILL survived."""
+"""Ensembles: combinations worked out by hand, members that are runs, PET and iPET end to end."""
 
 from __future__ import annotations
 
 import json
-import os
-import random
-import signal
-import subprocess
-import sys
-import time
 from pathlib import Path
 
 import numpy as np
@@ -167,25 +161,3 @@ def test_overlap_of_unlabeled_and_test_is_counted(in_tmp: Path, capsys: pytest.C
     own = ["ensemble.seeds=1", "ensemble.student_steps=2", "data.path=d", *SMALL]
     assert main(["train", "ensemble=pet", *own]) == 0
     assert "10 of 10 unlabeled texts are also in the test split" in capsys.readouterr().out
-
-
-def test_pet_killed_at_random_moments_ends_as_if_it_had_not_been(in_tmp: Path) -> None:
-    own = ["ensemble=pet", "ensemble.seeds=1", "ensemble.student_steps=3", "data.max_unlabeled=40", *SMALL]
-    assert main(["train", *own, "hydra.run.dir=whole"]) == 0
-    command = [sys.executable, "-m", "pet_cli", "train", *own, "hydra.run.dir=killed", "resume=true"]
-    dice = random.Random(1)
-    for _ in range(2):
-        process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-        until = time.monotonic() + 30
-        while not Path("killed/state.json").exists() and process.poll() is None and time.monotonic() < until:
-            time.sleep(0.05)
-        time.sleep(dice.uniform(0.5, 4.0))
-        os.kill(process.pid, signal.SIGKILL)
-        process.wait()
-    assert main(["train", *own, "hydra.run.dir=killed", "resume=true"]) == 0
-
-    def contents(folder: str) -> dict[str, bytes]:
-        paths = [p for p in Path(folder).rglob("*") if p.is_file() and p.name not in ("timing.json", "state.json")]
-        return {str(p.relative_to(folder)): p.read_bytes() for p in paths if not p.name.startswith(".")}
-
-    assert contents("whole") == contents("killed")

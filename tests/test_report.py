@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from pet_cli import results
+from pet_cli import results, states
 from pet_cli.config import (
     DataConfig,
     HeadTuning,
@@ -93,7 +93,7 @@ def make_run(
     said += ["ensemble=patterns"] if members else []
     if status != "done":
         results.write_config(folder, config)
-        results.write_state(folder, status, config, overrides or said, "RuntimeError: out of memory")
+        states.write(folder, status, config, overrides or said, "RuntimeError: out of memory")
         return folder
     gold = [i % 2 for i in range(N_TEST)]
     answer = [1 - label if i < wrong else label for i, label in enumerate(gold)]
@@ -115,7 +115,7 @@ def make_run(
     results.write_run(folder, config, metrics, predictions, {})
     timing = {"seconds": {"total": 2.5 if tuning == "head" else 0.5}, "peak_memory_bytes": 300 * 2**20, "device": "cpu"}
     results.write_timing(folder, timing | {"test_examples_per_second": 100.0, "peak_device_memory_bytes": None})
-    results.write_state(folder, "done", config, overrides or said, None)
+    states.write(folder, "done", config, overrides or said, None)
     return folder
 
 

@@ -98,15 +98,6 @@ def test_a_failed_run_is_run_again_on_resume(in_tmp: Path) -> None:
     assert main([*sweep, "resume=true"]) == 0
 
 
-def test_resuming_a_folder_of_another_configuration_is_refused(
-    in_tmp: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    assert main(["train", "hydra.run.dir=r", *SMALL]) == 0
-    assert main(["train", "hydra.run.dir=r", *SMALL, "resume=true"]) == 0
-    assert main(["train", "hydra.run.dir=r", *SMALL, "seed=5", "resume=true"]) == 2
-    assert "another configuration" in capsys.readouterr().err
-
-
 def test_predictions_of_one_label_are_pointed_out(in_tmp: Path, capsys: pytest.CaptureFixture[str]) -> None:
     rows = [{"text": "the same", "label": i % 2} for i in range(16)]
     (in_tmp / "same.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))

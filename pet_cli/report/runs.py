@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from pet_cli import results
+from pet_cli import results, states
 from pet_cli.errors import UserError
 from pet_cli.files import read_json
 from pet_cli.report.statistics import Estimate, estimate
@@ -232,15 +232,15 @@ def _read(folders: Sequence[Path]) -> Study:
             raise UserError(f"{folder} holds no runs; give the folder of a sweep or of a run.")
         for run in below:
             found.setdefault(run.resolve(), run)
-    states = {folder: _state(folder) for folder in found.values()}
-    files = {folder: _files(folder) for folder, state in states.items() if state["status"] == "done"}
-    rows = results.table(list(states))
+    stands = {folder: states.read(folder) for folder in found.values()}
+    files = {folder: _files(folder) for folder, state in stands.items() if state["status"] == "done"}
+    rows = results.table(list(stands))
     runs: list[Run] = []
     own_rows: list[Mapping[str, Any]] = []
     unfinished: dict[str, str] = {}
     seen: set[str] = set()
     repeats = 0
-    for (folder, state), row in zip(states.items(), rows, strict=True):
+    for (folder, state), row in zip(stands.items(), rows, strict=True):
         if state["status"] != "done":
             unfinished[folder.name] = f"{state['status']}. {state.get('error') or ''}".strip()
             continue
@@ -254,22 +254,6 @@ def _read(folders: Sequence[Path]) -> Study:
     if not runs:
         raise UserError(f"{', '.join(map(str, folders))}: none of the {len(rows)} runs has finished.")
     return _study(folders, runs, own_rows, unfinished, repeats)
-
-
-def _state(folder: Path) -> Mapping[str, Any]:
-    path = folder / "state.json"
-    state = read_json(path)
-    if (
-        not isinstance(state, dict)
-        or not isinstance(state.get("status"), str)
-        or not all(isinstance(override, str) for override in _list(state.get("overrides", [])))
-    ):
-        raise UserError(f"{path} is damaged: it does not say how the run stands.")
-    return state
-
-
-def _list(value: Any) -> list[Any]:
-    return value if isinstance(value, list) else [None]
 
 
 def _said(value: Any) -> Any:

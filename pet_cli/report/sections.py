@@ -750,8 +750,8 @@ def cost_section(study: Study) -> Section | None:
     devices = list(dict.fromkeys(str(run.timing["device"]) for run in runs if run.timing.get("device")))
     note = (
         "Medians over runs. Seconds are those of a whole run, data and model included; the later runs of a sweep find "
-        "both in memory. Memory is the process's highest during a run (where the system cannot tell, so far); the lowest "
-        "of the runs"
+        "both in memory. Memory is the process's highest during a run (where the system cannot tell, so far), the "
+        "lowest of the runs"
     )
     blocks.append(Text(f"{note}. Device: {', '.join(devices)}." if devices else f"{note}.", note=True))
     return Section("cost", "Cost", blocks)
