@@ -10,7 +10,7 @@ from typing import Any
 
 from pet_cli.errors import UserError, not_allowed
 from pet_cli.template import Template, parse_plain, plain_template
-from pet_cli.verbalizer_words import parse_words
+from pet_cli.verbalizer_words import all_words, parse_words
 
 
 @dataclass
@@ -352,12 +352,12 @@ def labels(config: PetConfig) -> list[str]:
     )
 
 
-def _by_id(key: str, given: Any, letter: str, items: list[Any], task: str) -> Any:
+def _by_id(key: str, given: Any, letter: str, items: list[Any], task: str, others: tuple[str, ...] = ()) -> Any:
     ids = [f"{letter}{index}" for index in range(len(items))]
     if str(given) not in ids:
         if not ids:
             raise UserError(f"{key}={given}: task '{task}' has none of its own; give one in full.")
-        raise not_allowed(key, given, ids)
+        raise not_allowed(key, given, [*ids, *others])
     return items[ids.index(str(given))]
 
 
@@ -379,8 +379,10 @@ def input_template(config: PetConfig) -> Template:
 
 
 def verbalizer_words(config: PetConfig) -> dict[str, dict[str, float]]:
-    """label -> word -> weight, from the mapping in `verbalizer=` or the task's by its id."""
+    """label -> word -> weight: the mapping in `verbalizer=`, the task's by its id, or all words of all the task's."""
     verbalizer = config.verbalizer
+    if verbalizer == "all" and config.task.verbalizers:
+        return all_words([parse_words(one, labels(config)) for one in config.task.verbalizers])
     if not isinstance(verbalizer, dict):
-        verbalizer = _by_id("verbalizer", verbalizer, "v", config.task.verbalizers, config.task.name)
+        verbalizer = _by_id("verbalizer", verbalizer, "v", config.task.verbalizers, config.task.name, ("all",))
     return parse_words(verbalizer, labels(config))

@@ -60,6 +60,20 @@ def parse_words(verbalizer: Mapping[Any, Any], labels: Sequence[str]) -> dict[st
     return parsed
 
 
+def all_words(verbalizers: Sequence[Mapping[str, Mapping[str, float]]]) -> dict[str, dict[str, float]]:
+    """The words of several verbalizers together, each label's once, with the weight it has where it stands first.
+
+    Raises:
+        UserError: a word that stands for two labels.
+    """
+    together: dict[str, dict[str, float]] = {label: {} for label in verbalizers[0]}
+    for verbalizer in verbalizers:
+        for label, words in verbalizer.items():
+            for word, weight in words.items():
+                together[label].setdefault(word, weight)
+    return parse_words(together, list(together))
+
+
 def _check_text(word: Any, label: str) -> None:
     if not isinstance(word, str):
         quoted = f'"{word}"'

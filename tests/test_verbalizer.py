@@ -13,9 +13,11 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
+from pet_cli.config import verbalizer_words
 from pet_cli.errors import UserError
+from pet_cli.hydra_app import compose
 from pet_cli.verbalizer import Verbalizer
-from pet_cli.verbalizer_words import COMBINATIONS, parse_words
+from pet_cli.verbalizer_words import COMBINATIONS, all_words, parse_words
 
 LABELS = ["bad", "good"]
 quick = settings(max_examples=60, deadline=None)
@@ -215,3 +217,16 @@ def test_the_loss_is_the_cross_entropy_of_the_labels_by_hand() -> None:
     words = verbalizer("mean", *THREE_AND_ONE)
     loss = words.loss(log_of(*ODDS), torch.tensor([0]), None, None)
     assert exp(-loss.item()) == pytest.approx(2 / (2 + 4))
+
+
+def test_all_words_of_a_task_together() -> None:
+    config = compose(["task=sst2", "verbalizer=all"])
+    words = {"negative": ["terrible", "bad", "awful"], "positive": ["great", "good", "wonderful"]}
+    assert {label: list(own) for label, own in verbalizer_words(config).items()} == words
+
+
+def test_a_word_that_different_verbalizers_give_to_different_labels_is_refused() -> None:
+    first = parse_words({"a": "yes", "b": "no"}, ["a", "b"])
+    second = parse_words({"a": "no", "b": "never"}, ["a", "b"])
+    with pytest.raises(UserError, match="'no' is a word of both 'a' and 'b'"):
+        all_words([first, second])
