@@ -4,7 +4,7 @@ VENV ?= .venv
 BIN = $(VENV)/bin
 export PIP_DISABLE_PIP_VERSION_CHECK = 1
 
-.PHONY: setup dev demo test lint types bench clean
+.PHONY: setup dev demo test lint types bench t5 clean
 
 setup: $(VENV)/.installed
 dev: $(VENV)/.installed-dev
@@ -35,6 +35,14 @@ types: dev
 
 bench: dev             ## the figures of README's "Fast" section; BENCH_ARGS="--model DIR --data DIR" for your own
 	$(BIN)/python scripts/bench.py $(BENCH_ARGS)
+
+T5 = $(or $(PET_T5),$(HOME)/.cache/pet/t5-tiny)
+MINUTES ?= 60
+t5: setup              ## model=t5_tiny: a T5 of 5.6 million weights, pretrained once: make t5 CORPUS=FOLDER [MINUTES=60]
+	@test -f $(T5)/model.safetensors && echo "$(T5) is there already." || { \
+		test -n "$(CORPUS)" || { echo "make t5: a folder of text is needed, CORPUS=FOLDER." >&2; exit 2; }; \
+		$(BIN)/python scripts/pretrain.py $(CORPUS) $(T5) --objective spans --layers 3 --decoder-layers 2 \
+			--vocab-size 7168 --minutes $(MINUTES) --store float16 --resume $(T5_ARGS); }
 
 clean:
 	rm -rf $(VENV) build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis

@@ -2,7 +2,9 @@
 
 Absolute times differ from machine to machine; the ratios are what to read.
 
-    python scripts/bench.py [--model DIR] [--data DIR] [--task sst2] [--output outputs/bench.md]
+    python scripts/bench.py [SECTION...] [--model DIR] [--data DIR] [--task sst2] [--output outputs/bench.md]
+
+Sections: scoring, pet, soft, memory, labels, processes; all of them by default.
 """
 
 from __future__ import annotations
@@ -15,6 +17,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -65,20 +68,10 @@ def inside_process(options: argparse.Namespace) -> list[tuple[str, str, str]]:
     """Scoring, a training step and head tuning, against the pure encoder forward."""
     import torch
 
-    from pet_cli.hydra_app import compose
     from pet_cli.prompts import buckets
-    from pet_cli.run import build_learner
-    from pet_cli.session import Session
     from pet_cli.training import TrainSettings, train
 
-    def learner_for(tuning: str) -> tuple[Any, Any]:
-        config = compose([f"task={options.task}", f"tuning={tuning}", *data, f"model.name={options.model}"])
-        session = Session(reuse=True)
-        lm = session.language_model(config)
-        return build_learner(config, lm, session), session.splits(config)
-
-    data = [f"data.path={options.data}"] if options.data else []
-    learner, splits = learner_for("zero_shot")
+    learner, splits = learner_for(options, "zero_shot")
     lm, test = learner.lm, splits["test"]
     tokenise = median_seconds(lambda: learner.encoder.encode(test.rows))
     prompts = learner.encoder.encode(test.rows)
@@ -103,7 +96,7 @@ def inside_process(options: argparse.Namespace) -> list[tuple[str, str, str]]:
         ("zero-shot scoring", f"{ours:.2f} s", f"{pure / ours:.2f} of the pure forward's speed"),
     ]
 
-    learner, splits = learner_for("full")
+    learner, splits = learner_for(options, "full")
     sample = splits["train"]
     encoded = learner.encode(sample.rows)
     targets = torch.tensor(sample.targets)
@@ -131,7 +124,7 @@ def inside_process(options: argparse.Namespace) -> list[tuple[str, str, str]]:
         ),
     ]
 
-    learner, splits = learner_for("head")
+    learner, splits = learner_for(options, "head")
     sample = splits["train"]
     many = type(sample)("train", sample.examples * 8)
     prompts = learner.encoder.encode(many.rows)
@@ -206,15 +199,291 @@ def whole_processes(options: argparse.Namespace) -> list[tuple[str, str, str]]:
     return rows
 
 
+def pet_run(options: argparse.Namespace) -> list[tuple[str, str, str]]:
+    """A PET run, whole, against the encoder's forward and against its parts, each timed alone.
+
+    The forward is that of `--data`, so that the ratio says the same whatever data the run itself is on.
+    """
+    import torch
+
+    from pet_cli.config import replace
+    from pet_cli.hydra_app import compose
+    from pet_cli.members import members
+    from pet_cli.prompts import buckets
+    from pet_cli.run import build_learner, execute, train_settings
+    from pet_cli.session import Session
+    from pet_cli.training import train
+
+    reference, texts = learner_for(options, "zero_shot")
+    prompts = reference.encoder.encode(texts["test"].rows)
+    batches = [reference.lm.collate([prompts[i] for i in b]) for b in buckets([len(p.ids) for p in prompts], 32)]
+
+    @torch.inference_mode()
+    def forward() -> None:
+        for batch in batches:
+            reference.lm.encode(batch)
+
+    pure = median_seconds(forward)
+    own = [
+        f"task={options.pet_task}",
+        f"model.name={options.model}",
+        "ensemble=pet_small",
+        "ensemble.student=classifier",
+    ]
+    own += [f"data.path={options.pet_data}"] if options.pet_data else []
+    own += ["trainer.max_steps=100", "trainer.batch_size=4", "data.max_unlabeled=400", "data.max_test=1000"]
+    config = compose(own)
+
+    def whole() -> None:
+        with tempfile.TemporaryDirectory() as folder:
+            execute(config, Path(folder), Session())
+
+    total = median_seconds(whole, 2)
+    session = Session(reuse=True)
+    splits = session.splits(config)
+    training = labeling = 0.0
+    for member in members(config):
+        learner = build_learner(member.config, session.language_model(member.config), session)
+        sample = learner.encode(splits["train"].rows)
+        how = train_settings(member.config, learner.lm, len(sample))
+        training += seconds(train, learner, sample, torch.tensor(splits["train"].targets), how)
+        for name in ("unlabeled", "test"):
+            encoded = learner.encode(splits[name].rows)
+            labeling += seconds(learner.predict, encoded)
+    from pet_cli.distillation import student_config
+
+    student = student_config(replace(config))
+    learner = build_learner(student, session.language_model(student), session)
+    encoded = learner.encode(splits["unlabeled"].rows)
+    targets = torch.full((len(encoded), len(learner.labels)), 1 / len(learner.labels))
+    how = train_settings(student, learner.lm, len(encoded))
+    distilling = seconds(train, learner, encoded, targets, how)
+    test = learner.encode(splits["test"].rows)
+    distilling += seconds(learner.predict, test)
+    parts = training + labeling + distilling
+    return [
+        (
+            "PET: 3 patterns, 100 steps of 4, student",
+            f"{total:.1f} s",
+            f"{total / pure:.1f} forwards of {len(prompts)} texts ({pure:.2f} s)",
+        ),
+        (
+            "its parts alone",
+            f"{parts:.1f} s",
+            f"members {training:.1f} s, their answers {labeling:.1f} s, student {distilling:.1f} s; "
+            f"the run takes {total / parts:.2f} of them",
+        ),
+    ]
+
+
+def seconds(work: Callable[..., Any], *arguments: Any) -> float:
+    start = time.perf_counter()
+    work(*arguments)
+    return time.perf_counter() - start
+
+
+def soft_prompts(options: argparse.Namespace) -> list[tuple[str, str, str]]:
+    """A step of soft-prompt training against peft's prompt tuning: the same model, texts, prompt length and batch."""
+    import torch
+    from peft import PromptTuningConfig, get_peft_model
+
+    from pet_cli.training import TrainSettings, train
+
+    learner, splits = learner_for(options, "soft_prompt", "trainer.max_length=128")
+    sample = splits["train"]
+    encoded = learner.encode(sample.rows)
+    targets = torch.tensor(sample.targets)
+    steps = 20
+
+    def ours() -> None:
+        train(learner, encoded, targets, TrainSettings(steps=steps, learning_rate=1e-2))
+
+    own = median_seconds(ours) / steps
+    hard, _ = learner_for(options, "zero_shot", "trainer.max_length=128")
+    lm = hard.lm
+    words = torch.tensor([ids[0] for ids in hard.word_ids])
+    length = learner.settings.length
+    peft_config = PromptTuningConfig(task_type="FEATURE_EXTRACTION", num_virtual_tokens=length)
+    wrapped = get_peft_model(lm.model, peft_config)
+    parameters = [p for p in wrapped.parameters() if p.requires_grad]
+    prompts = hard.encoder.encode(sample.rows)
+    everywhere = max(len(prompt.ids) for prompt in prompts)
+
+    def theirs(padding: int | None) -> float:
+        """Seconds of a step, with batches padded as needed or all to one length."""
+        from pet_cli.training import batches
+
+        def run() -> None:
+            optimizer = torch.optim.AdamW(parameters, lr=1e-2)
+            order = batches(len(prompts), 8, 13)
+            wrapped.eval()
+            for _ in range(steps):
+                indices = next(order)
+                batch = lm.collate([prompts[i] for i in indices])
+                ids, mask = batch.input_ids, batch.attention_mask
+                if padding is not None:
+                    more = (0, padding - ids.shape[1])
+                    ids = torch.nn.functional.pad(ids, more, value=lm.tokenizer.pad_token_id)
+                    mask = torch.nn.functional.pad(mask, more)
+                logits = wrapped(input_ids=ids, attention_mask=mask).logits
+                at = batch.masks[:, 0] + length
+                loss = torch.nn.functional.cross_entropy(
+                    logits[torch.arange(len(indices)), at][:, words], targets[indices]
+                )
+                loss.backward()
+                torch.nn.utils.clip_grad_norm_(parameters, 1.0)
+                optimizer.step()
+                optimizer.zero_grad(set_to_none=True)
+
+        return median_seconds(run) / steps
+
+    equal, fixed = theirs(None), theirs(max(128, everywhere))
+    return [
+        (f"soft prompt of {length}, a step at batch 8", f"{1000 * own:.0f} ms", ""),
+        ("peft's prompt tuning, equal padding", f"{1000 * equal:.0f} ms", f"ours does {equal / own:.2f} of its steps"),
+        ("peft's prompt tuning, padded to 128", f"{1000 * fixed:.0f} ms", f"ours does {fixed / own:.2f} of its steps"),
+    ]
+
+
+MEMORY_SCRIPT = """
+import resource, sys, torch
+from pathlib import Path
+from transformers import BertConfig, BertForMaskedLM
+from pet_cli.config import TUNINGS
+from pet_cli.models.loading import EMBEDDED, _tokenizer
+from pet_cli.models.masked import MaskedLM
+from pet_cli.template import Template
+from pet_cli.training import TrainSettings, train
+from pet_cli.tuning import LEARNERS
+from pet_cli.verbalizer import Verbalizer
+from pet_cli.verbalizer_words import parse_words
+name, = sys.argv[1:]
+tokenizer = _tokenizer("embedded", str(EMBEDDED), {})
+torch.manual_seed(0)
+model = BertForMaskedLM(BertConfig(vocab_size=len(tokenizer))).eval()
+lm = MaskedLM("bert-base shape", model, tokenizer, torch.device("cpu"))
+labels = ["negative", "positive"]
+words = Verbalizer(parse_words({"negative": "terrible", "positive": "great"}, labels), "mean")
+learner = LEARNERS[name](
+    lm, Template.parse("{text} It was {mask}."), labels=labels, settings=TUNINGS[name](), max_length=128,
+    verbalizer=words,
+)
+encoded = learner.encode([{"text": "a film " * 200}] * 8)
+assert {len(prompt.ids) for prompt in encoded.prompts} == {128}
+Path("/proc/self/clear_refs").write_text("5")
+peak = lambda: resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+before = peak()
+train(learner, encoded, torch.arange(8) % 2, TrainSettings(steps=3, learning_rate=1e-4))
+print(peak() - before)
+"""
+
+
+def memory(options: argparse.Namespace) -> list[tuple[str, str, str]]:
+    """The highest resident memory of training above the loaded model's, a process for each mode (Linux)."""
+    peaks = {}
+    for name in ("full", "soft_prompt", "word_embedding", "prefix", "lora"):
+        done = subprocess.run([sys.executable, "-c", MEMORY_SCRIPT, name], capture_output=True, text=True, check=True)
+        peaks[name] = int(done.stdout) / 1024
+    return [
+        (
+            f"memory of {name}, BERT-base shape, 8 x 128",
+            f"{peak:.0f} MB",
+            "above the loaded model" if name == "full" else f"{peak / peaks['full']:.2f} of full",
+        )
+        for name, peak in peaks.items()
+    ]
+
+
+def label_words(options: argparse.Namespace) -> list[tuple[str, str, str]]:
+    """Four label words on generative models against one full forward for each word."""
+    import torch
+
+    from pet_cli.hydra_app import compose
+    from pet_cli.prompts import buckets
+    from pet_cli.run import build_learner
+    from pet_cli.session import Session
+    from pet_cli.tuning.base import Encoded
+
+    rows = []
+    for name in options.generative:
+        config = compose(["task=topics", "tuning=zero_shot", f"model.name={name}", "data.max_test=64"])
+        session = Session()
+        lm = session.language_model(config)
+        learner = build_learner(config, lm, session)
+        prompts = learner.encoder.encode(session.splits(config)["test"].rows)
+        batches = [lm.collate([prompts[i] for i in b]) for b in buckets([len(p.ids) for p in prompts], 32)]
+        words = [torch.tensor(ids) for ids in learner.word_ids]
+
+        ours = median_seconds(partial(learner.predict, Encoded(prompts, None)), 2)
+        theirs = median_seconds(partial(one_by_one, lm, batches, words), 2)
+        tokens = ", ".join(str(len(word)) for word in words)
+        rows.append(
+            (
+                f"{len(words)} label words of {tokens} tokens, {name}",
+                f"{ours:.2f} s",
+                f"{theirs / ours:.2f} times as fast as one forward for each word",
+            )
+        )
+    return rows
+
+
+def one_by_one(lm: Any, batches: list[Any], words: list[Any]) -> None:
+    """The obvious way to score label words: each behind each prompt, in a full forward of its own."""
+    import torch
+
+    with torch.inference_mode():
+        for batch in batches:
+            for word in words:
+                following = word.expand(len(batch), -1)
+                if lm.family == "encoder_decoder":
+                    begin = torch.tensor([lm._start, lm._sentinel_id]).expand(len(batch), -1)
+                    inputs = {"input_ids": batch.input_ids, "decoder_input_ids": torch.cat([begin, following], dim=1)}
+                    attention = batch.attention_mask
+                else:
+                    inputs = {"input_ids": torch.cat([batch.input_ids, following], dim=1)}
+                    attention = torch.nn.functional.pad(batch.attention_mask, (0, len(word)), value=1)
+                logits = lm.model(attention_mask=attention, **inputs).logits
+                logits[:, -len(word) - 1 : -1].log_softmax(-1).gather(2, following.unsqueeze(2)).mean(1)
+
+
+def learner_for(options: argparse.Namespace, tuning: str, *more: str) -> tuple[Any, Any]:
+    """A learner on the model and data of the command line, and the splits."""
+    from pet_cli.hydra_app import compose
+    from pet_cli.run import build_learner
+    from pet_cli.session import Session
+
+    own = [f"data.path={options.data}"] if options.data else []
+    config = compose([f"task={options.task}", f"tuning={tuning}", f"model.name={options.model}", *own, *more])
+    session = Session(reuse=True)
+    lm = session.language_model(config)
+    return build_learner(config, lm, session), session.splits(config)
+
+
+SECTIONS = {
+    "scoring": inside_process,
+    "pet": pet_run,
+    "soft": soft_prompts,
+    "memory": memory,
+    "labels": label_words,
+    "processes": whole_processes,
+}
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("sections", nargs="*", metavar="SECTION", help=f"{', '.join(SECTIONS)}; default all")
     parser.add_argument("--model", default="embedded")
     parser.add_argument("--data", help="a folder with test.jsonl and train.jsonl; by default the task's own data")
     parser.add_argument("--task", default="reviews")
     parser.add_argument("--output", default="outputs/bench.md")
+    parser.add_argument("--pet-task", default="topics", help="of the PET run")
+    parser.add_argument("--pet-data", help="its data, with unlabeled texts; by default the task's own")
+    parser.add_argument("--generative", nargs="*", default=[], help="models that write the answer, for label words")
     options = parser.parse_args()
+    if unknown := set(options.sections) - set(SECTIONS):
+        parser.error(f"no section {', '.join(sorted(unknown))}; there are {', '.join(SECTIONS)}")
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "true")
-    rows = inside_process(options) + whole_processes(options)
+    rows = [row for name in options.sections or SECTIONS for row in SECTIONS[name](options)]
     width = max(len(row[0]) for row in rows)
     for name, value, note in rows:
         print(f"{name:<{width}}  {value:>8}  {note}")

@@ -21,6 +21,7 @@ from pet_cli.models.encoder_decoder import KINDS, EncoderDecoderLM
 from pet_cli.models.masked import MaskedLM
 
 EMBEDDED = Path(__file__).parent.parent / "embedded" / "model"
+TINY_T5 = "~/.cache/pet/t5-tiny"
 
 
 def pick_device(device: str) -> torch.device:
@@ -70,7 +71,8 @@ def load(
         folder = EMBEDDED if name == "embedded" else Path(name).expanduser()
     source = str(folder) if folder.is_dir() else name
     if not folder.is_dir() and (name.startswith((".", "/", "~")) or name.count("/") > 1):
-        raise UserError(f"model.name={name}: no such folder.")
+        advice = " `make t5 CORPUS=FOLDER` in a checkout pretrains it." if name == TINY_T5 else ""
+        raise UserError(f"model.name={name}: no such folder.{advice}")
     if not folder.is_dir():
         hub.prepare()
     options: dict[str, Any] = {"revision": revision, "trust_remote_code": trust_remote_code}
