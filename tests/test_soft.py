@@ -114,6 +114,7 @@ def test_a_full_model_reads_soft_words_as_words(model_of: ModelOf) -> None:
             learner_of(model_of("bert"), mode, "{soft*5} {text} It was {mask}.")
     left_out = learner_of(model_of("bert"), "zero_shot", "{soft*5} {text} It {soft} was {mask}.")
     assert torch.equal(scores(left_out), hard)
+    assert learner_of(model_of("bert"), "zero_shot", "{soft*5} {text} It was {mask}.").template.source == HARD
 
 
 def test_the_word_embeddings_are_those_of_the_literal_text_alone(model_of: ModelOf) -> None:

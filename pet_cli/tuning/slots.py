@@ -63,6 +63,8 @@ def hard_template(template: Template, tuning: str, leave_out: bool = False) -> T
             )
         elif parts and isinstance(parts[-1], Text):  # one of the spaces around it goes with it
             parts[-1] = Text(parts[-1].text.rstrip())
+    if isinstance(template.parts[0], Soft) and isinstance(parts[0], Text):
+        parts[0] = Text(parts[0].text.lstrip())
     return Template(source_of(parts), tuple(parts))
 
 
