@@ -346,7 +346,7 @@ def _bad_key_or_value(error: OmegaConfBaseException) -> UserError:
             return UserError(f"Unknown key '{key}' in this mode; it belongs to {parent}={choices(modes)}.")
         here = [k for k in known if k.rpartition(".")[0] == parent] or known
         if parent and isinstance(error.parent_node, DictConfig):  # the mode that was chosen, not all of them
-            here = [f"{parent}.{own}" for own in error.parent_node]
+            here = [f"{parent}.{own!s}" for own in error.parent_node]
         close = nearest(key, here if parent else known)
         return UserError(f"Unknown key '{key}'; there are {choices(sorted(set(here)), 20)}.{close}")
     return UserError(f"{key}: {text}")

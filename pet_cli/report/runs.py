@@ -392,3 +392,7 @@ def _fewest(configurations: Sequence[Configuration], varied: Sequence[str]) -> l
         if key not in _CORE and len(marks) == len(configurations):
             keys = fewer
     return keys
+
+
+def levels(runs: Sequence[Run], key: str) -> list[Any]:
+    return sorted({str(run.values.get(key)): run.values.get(key) for run in runs}.values(), key=natural)
