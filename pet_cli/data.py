@@ -90,9 +90,19 @@ def stamp(task: TaskConfig, data: DataConfig) -> str | None:
         return None
     digest = hashlib.sha256()
     for name, file in sorted(split_files(path).items()) if path.is_dir() else [("", path)]:
-        digest.update(f"{name}:{file.stat().st_size}:".encode())
-        digest.update(file.read_bytes())
+        about = file.stat()
+        digest.update(f"{name}:{_contents(file, about.st_size, about.st_mtime_ns)}".encode())
     return digest.hexdigest()[:16]
+
+
+@functools.lru_cache(maxsize=64)
+def _contents(file: Path, size: int, changed: int) -> str:
+    """A hash of a file's contents; read again only where its size or time have changed."""
+    digest = hashlib.sha256()
+    with file.open("rb") as stream:
+        while part := stream.read(1 << 20):
+            digest.update(part)
+    return digest.hexdigest()
 
 
 def read_rows(path: Path) -> Iterable[tuple[str, dict[str, Any]]]:
