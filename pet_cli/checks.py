@@ -38,7 +38,7 @@ def check(config: PetConfig) -> None:
         raise not_allowed("scoring.combine", config.scoring.combine, COMBINATIONS)
     if getattr(config.tuning, "pooling", "cls") not in ("cls", "mean"):
         raise not_allowed("tuning.pooling", config.tuning.pooling, ("cls", "mean"))
-    from_nothing = isinstance(config.ensemble, IpetEnsemble)
+    from_nothing = isinstance(config.ensemble, PetEnsemble)  # the untrained models can label texts
     _at_least("data.shots", config.data.shots, 0 if from_nothing else 1)
     _at_least("data.dev_shots", config.data.dev_shots, 0)
     _at_least("data.max_test", config.data.max_test, 1)

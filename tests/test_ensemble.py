@@ -139,10 +139,12 @@ def test_pet_and_ipet_distil_and_the_student_predicts(in_tmp: Path, capsys: pyte
     assert json.loads(capsys.readouterr().out)["predicted"] in ("negative", "positive")
 
 
-def test_zero_shot_pet_needs_no_examples(in_tmp: Path) -> None:
-    own = ["tuning=zero_shot", "ensemble.seeds=1", "ensemble.student_steps=3", "data.max_unlabeled=40", *SMALL]
+@pytest.mark.parametrize(("how", "n_train"), [("tuning=zero_shot", 8), ("data.shots=0", 0)])
+def test_zero_shot_pet_needs_no_examples(how: str, n_train: int, in_tmp: Path) -> None:
+    own = ["ensemble.seeds=1", "ensemble.student_steps=3", "data.max_unlabeled=40", *SMALL, how]
     assert main(["train", "ensemble=pet", "hydra.run.dir=p", *own]) == 0
-    assert metrics("p")["n_train"] in (0, 8)
+    assert metrics("p")["n_train"] == n_train
+    assert not list(Path("p/members").rglob("*trained.safetensors"))
 
 
 def test_distilling_again_trains_no_member_again(in_tmp: Path) -> None:
