@@ -159,7 +159,7 @@ class FrozenTuning(TrainedTuning):
 class SoftPromptTuning(FrozenTuning):
     name: str = "soft_prompt"
     length: int | None = 20
-    anchor: float = 0.0
+    anchor: float = 600.0
     init: str = "labels"
     text: str | None = None
     conditioned: bool = False
@@ -171,7 +171,7 @@ class WordEmbeddingTuning(FrozenTuning):
     name: str = "word_embedding"
     learning_rate: float | None = 2e-2
     epochs: int = 10
-    anchor: float = 20.0
+    anchor: float = 2500.0
     init: str = "vocab"
     text: str | None = None
     freeze_model: bool = True
@@ -182,7 +182,7 @@ class WordEmbeddingTuning(FrozenTuning):
 class PTuningTuning(FrozenTuning):
     name: str = "p_tuning"
     length: int | None = 20
-    anchor: float = 0.0
+    anchor: float = 600.0
     init: str = "labels"
     text: str | None = None
     encoder: str = "lstm"
