@@ -156,17 +156,24 @@ def table(folders: Sequence[Path]) -> list[dict[str, Any]]:
         line |= {name: metrics.get(name) for name in METRICS}
         line |= {"status": r["status"], "error": r["error"]}
         flat.append(line)
+    for key in setting_keys(flat):
+        known = {str(line[key]): line[key] for line, r in zip(flat, rows, strict=True) if "config" in r}
+        for line, r in zip(flat, rows, strict=True):
+            if "config" not in r and line[key] is None and len(known) == 1:
+                line[key] = next(iter(known.values()))  # a run cut short says only what its command line says
     return flat
 
 
 def summarise(rows: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
     """One row for each configuration, all seeds together: mean, std (n - 1), n of each metric, and failures."""
     keys = setting_keys(rows)
-    groups: dict[tuple[Any, ...], list[Mapping[str, Any]]] = {}
-    for line in rows:
-        groups.setdefault(tuple(line.get(key) for key in keys), []).append(line)
+    groups: dict[tuple[str, ...], list[Mapping[str, Any]]] = {}
+    for line in rows:  # as text: a run cut short knows its settings as they were written
+        groups.setdefault(tuple(str(line.get(key)) for key in keys), []).append(line)
     summary = []
-    for values, members in sorted(groups.items(), key=lambda item: [_order(value) for value in item[0]]):
+    for texts in sorted(groups, key=lambda texts: [_order(text) for text in texts]):
+        members = groups[texts]
+        values = [members[0].get(key) for key in keys]
         done = [member for member in members if member["status"] == "done"]
         out: dict[str, Any] = dict(zip(keys, values, strict=True))
         for metric in ("accuracy", "macro_f1", "calibration_error"):

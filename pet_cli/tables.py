@@ -84,5 +84,6 @@ def show_sweep(rows: Sequence[Mapping[str, Any]], summary: Sequence[Mapping[str,
         out.print(sentence, highlight=False)
     for line in rows:
         if line["status"] != "done":
-            out.print(f"{line['status']}: {line['run']}: {line['error'] or ''}", highlight=False, style="red")
+            why = f": {line['error']}" if line["error"] else ""
+            out.print(f"{line['status']}: {line['run']}{why}", highlight=False, style="red")
     out.print(f"{folder}/summary.md, summary.csv, runs.csv", highlight=False)

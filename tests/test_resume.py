@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from pet_cli import states
+from pet_cli import results, states
 from pet_cli.cli import main
 
 SMALL = ("model=random", "trainer.max_steps=3", "data.shots=4", "data.max_test=24")
@@ -96,6 +96,18 @@ def test_a_run_at_work_elsewhere_is_left_alone_and_one_whose_process_is_gone_is_
     assert capsys.readouterr().out.splitlines()[0].startswith("interrupted")
     assert main([*sweep, "resume=true"]) == 0
     assert (folder / "metrics.json").stat().st_mtime_ns > before
+
+
+def test_a_run_that_was_cut_short_stands_beside_its_like(in_tmp: Path) -> None:
+    assert main(["train", "-m", "pattern=p0,p1", "seed=1,2", "hydra.sweep.dir=s", *SMALL]) == 0
+    (folder,) = (in_tmp / "s").glob("*pattern=p1,*seed=2*")
+    for name in ("config.yaml", "metrics.json"):
+        (folder / name).unlink()
+    state = json.loads((folder / "state.json").read_text())
+    (folder / "state.json").write_text(json.dumps(state | {"status": "interrupted"}))
+    rows, summary = results.write_sweep(in_tmp / "s")
+    assert results.varied(summary, results.setting_keys(rows)) == ["pattern"]
+    assert [(line["pattern"], line["n"], line["failed"]) for line in summary] == [("p0", 2, 0), ("p1", 1, 1)]
 
 
 def test_another_configuration_or_other_data_are_refused_with_the_reason(
