@@ -46,8 +46,9 @@ def check(config: PetConfig) -> None:
     for key in ("max_steps", "batch_size", "eval_batch_size", "eval_every"):
         _at_least(f"trainer.{key}", getattr(config.trainer, key), 1)
     _at_least("trainer.max_length", config.trainer.max_length, 8)
-    for key in ("epochs", "min_steps", "most_epochs"):
+    for key in ("epochs", "min_steps", "most_epochs", "anchor_until"):
         _at_least(f"tuning.{key}", getattr(config.tuning, key, None), 1)
+    _at_least("tuning.anchor", getattr(config.tuning, "anchor", None), 0)
     for key, rate in (
         ("trainer.learning_rate", config.trainer.learning_rate),
         ("model.learning_rate", config.model.learning_rate),
@@ -146,6 +147,6 @@ def _check_pet(config: PetConfig, ensemble: PetEnsemble) -> None:
             raise UserError("ensemble=ipet needs at least two models to label for each other.")
 
 
-def _at_least(key: str, value: int | None, least: int) -> None:
+def _at_least(key: str, value: float | None, least: int) -> None:
     if value is not None and value < least:
         raise UserError(f"{key}={value}: must be at least {least}.")

@@ -159,8 +159,9 @@ class FrozenTuning(TrainedTuning):
 class SoftPromptTuning(FrozenTuning):
     name: str = "soft_prompt"
     length: int | None = 20
-    anchor: float = 600.0
-    init: str = "labels"
+    anchor: float = 1.0
+    anchor_until: int = 80
+    init: str = "random"
     text: str | None = None
     conditioned: bool = False
     bottleneck: int = 32
@@ -171,7 +172,8 @@ class WordEmbeddingTuning(FrozenTuning):
     name: str = "word_embedding"
     learning_rate: float | None = 2e-2
     epochs: int = 10
-    anchor: float = 2500.0
+    anchor: float = 0.25
+    anchor_until: int = 400
     init: str = "vocab"
     text: str | None = None
     freeze_model: bool = True
@@ -182,8 +184,9 @@ class WordEmbeddingTuning(FrozenTuning):
 class PTuningTuning(FrozenTuning):
     name: str = "p_tuning"
     length: int | None = 20
-    anchor: float = 600.0
-    init: str = "labels"
+    anchor: float = 1.0
+    anchor_until: int = 80
+    init: str = "random"
     text: str | None = None
     encoder: str = "lstm"
     hidden: int | None = None

@@ -231,6 +231,21 @@ def test_a_conditioned_prompt_starts_as_the_plain_one_and_learns_to_differ(model
     assert not torch.allclose(first[0], first[1])
 
 
+@pytest.mark.parametrize("mode", ["soft_prompt", "word_embedding", "p_tuning"])
+def test_few_examples_hold_a_prompt_to_its_start(model_of: ModelOf, mode: str) -> None:
+    lm = model_of("bert")
+    free, held = (learner_of(lm, mode, SOFT, anchor=anchor, anchor_until=4 * len(ROWS)) for anchor in (0.0, 2.0))
+    for learner in (free, held):
+        learner.vectors.data += 0.5  # type: ignore[operator]
+    encoded = free.encode(ROWS)
+    indices = list(range(len(ROWS)))
+    gap = held.loss(encoded, indices, TARGETS) - free.loss(encoded, indices, TARGETS)
+    assert gap.item() == pytest.approx(2.0 * (1 - 1 / 4) * 0.25 * held.vectors.numel(), rel=1e-4)
+    enough = learner_of(lm, mode, SOFT, anchor=2.0, anchor_until=len(ROWS))
+    enough.vectors.data += 0.5  # type: ignore[operator]
+    assert torch.equal(enough.loss(encoded, indices, TARGETS), free.loss(encoded, indices, TARGETS))
+
+
 def test_word_embeddings_may_train_with_the_model(model_of: ModelOf, tmp_path: Path) -> None:
     lm = model_of("bert")
     before = {key: tensor.clone() for key, tensor in lm.model.state_dict().items()}

@@ -22,9 +22,9 @@ from pet_cli.tuning.slots import initial_vectors
 class SoftLearner(FrozenLearner):
     """Vectors of its own in place of the embeddings at the template's soft slots.
 
-    `settings.anchor` draws them back to what they started as: the loss gains anchor / examples^2 * |vectors - start|^2.
-    A prior around the words as in `HeadLearner`, but one that also weakens itself as examples come in: thousands of
-    numbers in front of every text learn 32 examples by heart at once and say nothing then, yet are free with 400.
+    Where examples are few, the loss gains `settings.anchor` * |vectors - start|^2, less with every example and nothing
+    from `settings.anchor_until` on. Thousands of numbers in front of every text learn 32 examples by heart and unlearn
+    what the model knew; with 128 they need no holding.
 
     Attributes:
         vectors: `[slots, embedding]`.
@@ -73,9 +73,10 @@ class SoftLearner(FrozenLearner):
         temperature: float = 1.0,
     ) -> Tensor:
         loss = super().loss(encoded, indices, targets, weight, temperature)
-        if not self.settings.anchor:
+        pull = self.settings.anchor * max(0.0, 1 - len(encoded) / self.settings.anchor_until)
+        if not pull:
             return loss
-        return loss + self.settings.anchor / len(encoded) ** 2 * (self.prompt_vectors() - self.start).square().sum()
+        return loss + pull * (self.prompt_vectors() - self.start).square().sum()
 
     def own_parameters(self) -> dict[str, nn.Parameter]:
         return {"vectors": self.vectors}
