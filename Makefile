@@ -23,8 +23,8 @@ $(VENV)/.installed-dev: $(VENV)/.installed
 demo: setup            ## set up, then train and evaluate on the embedded model and task, without a network
 	$(BIN)/pet train
 
-test: dev lint types   ## set up, then lint, type-check and test
-	$(BIN)/python -m pytest
+test: dev lint types   ## set up, then lint, type-check and test, a process for each core with one thread
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n auto
 
 lint: dev
 	$(BIN)/ruff check .
