@@ -159,7 +159,7 @@ class FrozenTuning(TrainedTuning):
 class SoftPromptTuning(FrozenTuning):
     name: str = "soft_prompt"
     length: int | None = 20
-    anchor: float = 1.0
+    anchor: float = 10.0
     anchor_until: int = 80
     init: str = "random"
     text: str | None = None
@@ -184,7 +184,7 @@ class WordEmbeddingTuning(FrozenTuning):
 class PTuningTuning(FrozenTuning):
     name: str = "p_tuning"
     length: int | None = 20
-    anchor: float = 1.0
+    anchor: float = 10.0
     anchor_until: int = 80
     init: str = "random"
     text: str | None = None
