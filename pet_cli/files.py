@@ -40,7 +40,7 @@ def atomic(path: Path) -> Iterator[Path]:
 
 def remove_temporaries(folder: Path) -> None:
     """Removes what `atomic` left below a folder when its process was killed."""
-    for path in folder.rglob(".*.????????"):
+    for path in folder.rglob(".*.*.????????"):
         if path.is_file():
             path.unlink(missing_ok=True)
 

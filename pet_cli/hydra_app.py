@@ -220,7 +220,8 @@ def _run(config: PetConfig, out: Path, overrides: list[str], sweeping: bool) -> 
 
 def _clean(out: Path) -> None:
     """Leaves nothing of a single run that failed before it had results."""
-    if states.read(out).get("status") == "running":
+    state = states.read(out)
+    if state.get("status") == "running" and not states.elsewhere(state):
         (out / "state.json").unlink(missing_ok=True)
     with contextlib.suppress(OSError):
         out.rmdir()  # only where it is empty

@@ -206,7 +206,6 @@ def pet_run(options: argparse.Namespace) -> list[tuple[str, str, str]]:
     """
     import torch
 
-    from pet_cli.config import replace
     from pet_cli.hydra_app import compose
     from pet_cli.members import members
     from pet_cli.prompts import buckets
@@ -252,7 +251,7 @@ def pet_run(options: argparse.Namespace) -> list[tuple[str, str, str]]:
             labeling += seconds(learner.predict, encoded)
     from pet_cli.distillation import student_config
 
-    student = student_config(replace(config))
+    student = student_config(config)
     learner = build_learner(student, session.language_model(student), session)
     encoded = learner.encode(splits["unlabeled"].rows)
     targets = torch.full((len(encoded), len(learner.labels)), 1 / len(learner.labels))

@@ -27,14 +27,15 @@ def in_tmp(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path
 
 
-def killed(arguments: list[str], state: str, dice: random.Random, longest: float) -> None:
-    """Starts `pet train` and kills it at a random moment after its first state file is there."""
+def killed(arguments: list[str], progress: str, dice: random.Random, longest: float) -> None:
+    """Starts `pet train` and kills it at a random moment after one more file of `progress` has appeared."""
+    before = len(list(Path().glob(progress)))
     command = [sys.executable, "-m", "pet_cli", "train", *arguments]
     process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     until = time.monotonic() + 60
-    while not list(Path().glob(state)) and process.poll() is None and time.monotonic() < until:
-        time.sleep(0.05)
-    time.sleep(dice.uniform(0.2, longest))
+    while len(list(Path().glob(progress))) <= before and process.poll() is None and time.monotonic() < until:
+        time.sleep(0.02)
+    time.sleep(dice.uniform(0, longest))
     os.kill(process.pid, signal.SIGKILL)
     process.wait()
 
@@ -51,23 +52,26 @@ def elsewhere(monkeypatch: pytest.MonkeyPatch, where: Path, name: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("arguments", "state", "longest"),
+    ("arguments", "progress"),
     [
-        ((*SMALL, *PET, "ensemble.patterns=[p0,p1]", "hydra.run.dir=s"), "s/state.json", 4),
-        ((*SMALL, *SWEEP), "s/*/state.json", 3),
+        ((*SMALL, *PET, "ensemble.patterns=[p0,p1,p2]", "hydra.run.dir=s"), "s/members/*/state.json"),
+        ((*SMALL, *SWEEP), "s/*/metrics.json"),
     ],
     ids=["pet", "sweep"],
 )
 def test_what_was_killed_at_random_moments_ends_as_if_it_had_not_been(
-    arguments: tuple[str, ...], state: str, longest: float, in_tmp: Path, monkeypatch: pytest.MonkeyPatch
+    arguments: tuple[str, ...], progress: str, in_tmp: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     elsewhere(monkeypatch, in_tmp, "whole")
     assert main(["train", *arguments, "resume=true"]) == 0
     elsewhere(monkeypatch, in_tmp, "killed")
     dice = random.Random(1)
     for _ in range(2):
-        killed([*arguments, "resume=true"], state, dice, longest)
+        killed([*arguments, "resume=true"], progress, dice, 0.3)
+    finished = {path: path.stat().st_mtime_ns for path in Path().glob(progress)}
+    assert len(finished) >= 2
     assert main(["train", *arguments, "resume=true"]) == 0
+    assert all(path.stat().st_mtime_ns == time for path, time in finished.items())
     assert contents(in_tmp / "whole") == contents(in_tmp / "killed")
 
 
@@ -88,6 +92,9 @@ def test_a_run_at_work_elsewhere_is_left_alone_and_one_whose_process_is_gone_is_
         assert f"running elsewhere, process {other.pid}" in capsys.readouterr().err
         assert main(["list", "runs", "s"]) == 0
         assert capsys.readouterr().out.splitlines()[0].startswith("running")
+        assert main(["train", f"hydra.run.dir={folder}", "seed=1", *SMALL, "resume=true"]) == 2
+        assert f"process {other.pid}" in capsys.readouterr().err
+        assert (folder / "state.json").is_file()
     finally:
         other.kill()
         other.wait()
