@@ -57,6 +57,22 @@ def median_seconds(work: Callable[[], Any], runs: int = 3) -> float:
     return statistics.median(times)
 
 
+def forward_seconds(lm: Any, prompts: list[Any]) -> float:
+    """The pure forward of the model's body over prompts, in batches of 32 of like length."""
+    import torch
+
+    from pet_cli.prompts import buckets
+
+    batches = [lm.collate([prompts[i] for i in indices]) for indices in buckets([len(p.ids) for p in prompts], 32)]
+
+    @torch.inference_mode()
+    def forward() -> None:
+        for batch in batches:
+            lm.encode(batch)
+
+    return median_seconds(forward)
+
+
 def process_seconds(command: list[str], runs: int = 3) -> float:
     def work() -> None:
         subprocess.run(command, check=False, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
@@ -68,19 +84,12 @@ def inside_process(options: argparse.Namespace) -> list[tuple[str, str, str]]:
     """Scoring, a training step and head tuning, against the pure encoder forward."""
     import torch
 
-    from pet_cli.prompts import buckets
     from pet_cli.training import TrainSettings, train
 
     learner, splits = learner_for(options, "zero_shot")
     lm, test = learner.lm, splits["test"]
     tokenise = median_seconds(lambda: learner.encoder.encode(test.rows))
     prompts = learner.encoder.encode(test.rows)
-    batches = [lm.collate([prompts[i] for i in indices]) for indices in buckets([len(p.ids) for p in prompts], 32)]
-
-    @torch.inference_mode()
-    def forward() -> None:
-        for batch in batches:
-            lm.encode(batch)
 
     from pet_cli.tuning.base import Encoded
 
@@ -88,7 +97,7 @@ def inside_process(options: argparse.Namespace) -> list[tuple[str, str, str]]:
         plain = Encoded(prompts, learner.frozen_states(Encoded(prompts), None, None))
         learner.predict(plain)
 
-    pure, ours = median_seconds(forward), median_seconds(score)
+    pure, ours = forward_seconds(lm, prompts), median_seconds(score)
     tokens = sum(len(p.ids) for p in prompts)
     rows = [
         ("pure encoder forward", f"{pure:.2f} s", f"{len(prompts)} texts, {tokens} tokens, sorted by length"),
@@ -128,14 +137,6 @@ def inside_process(options: argparse.Namespace) -> list[tuple[str, str, str]]:
     sample = splits["train"]
     many = type(sample)("train", sample.examples * 8)
     prompts = learner.encoder.encode(many.rows)
-    train_batches = [
-        learner.lm.collate([prompts[i] for i in indices]) for indices in buckets([len(p.ids) for p in prompts], 32)
-    ]
-
-    @torch.inference_mode()
-    def one_pass() -> None:
-        for batch in train_batches:
-            learner.lm.encode(batch)
 
     epochs = 100
     head_steps = epochs * -(-len(many) // 8)
@@ -146,7 +147,7 @@ def inside_process(options: argparse.Namespace) -> list[tuple[str, str, str]]:
         train(learner, encoded_once, torch.tensor(many.targets), TrainSettings(steps=head_steps, learning_rate=1e-4))
 
     one, ours, alone = (
-        median_seconds(one_pass),
+        forward_seconds(learner.lm, prompts),
         median_seconds(lambda: learner.encode(many.rows)),
         median_seconds(head_alone),
     )
@@ -208,21 +209,13 @@ def pet_run(options: argparse.Namespace) -> list[tuple[str, str, str]]:
 
     from pet_cli.hydra_app import compose
     from pet_cli.members import members
-    from pet_cli.prompts import buckets
     from pet_cli.run import build_learner, execute, train_settings
     from pet_cli.session import Session
     from pet_cli.training import train
 
     reference, texts = learner_for(options, "zero_shot")
     prompts = reference.encoder.encode(texts["test"].rows)
-    batches = [reference.lm.collate([prompts[i] for i in b]) for b in buckets([len(p.ids) for p in prompts], 32)]
-
-    @torch.inference_mode()
-    def forward() -> None:
-        for batch in batches:
-            reference.lm.encode(batch)
-
-    pure = median_seconds(forward)
+    pure = forward_seconds(reference.lm, prompts)
     own = [
         f"task={options.pet_task}",
         f"model.name={options.model}",
