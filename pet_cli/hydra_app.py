@@ -31,7 +31,7 @@ from pet_cli import conf_files, results, states
 from pet_cli.checks import check
 from pet_cli.config import ENSEMBLES, TUNINGS, PetConfig
 from pet_cli.errors import UserError, choices, nearest, not_allowed
-from pet_cli.files import remove_temporaries
+from pet_cli.files import locked, remove_temporaries
 from pet_cli.overrides import is_sweep, prepare
 
 ConfigStore.instance().store(name="schema", node=PetConfig)
@@ -178,20 +178,10 @@ def job(cfg: DictConfig) -> dict[str, Any]:
 
 def _run(config: PetConfig, out: Path, overrides: list[str], sweeping: bool) -> dict[str, Any]:
     global _session, _outcome
-    state = states.read(out)
-    if config.resume and (where := states.elsewhere(state)):
-        if not sweeping:
-            raise UserError(f"{out}: {where} is at work on this run. Wait for it, or give another folder.")
-        return _finish(out, overrides, sweeping, f"running elsewhere, {where}")
-    if config.resume and states.finished(state, config):
-        return _finish(out, overrides, sweeping, "done already")
-    if config.resume and state.get("status") == "done" and not states.reusable(state, config):
-        why = states.difference(out, state, config)
-        raise UserError(f"{out} holds another finished run ({why}); give another folder.")
-    if not config.resume and any(out.iterdir()):
-        raise UserError(f"hydra.run.dir={out}: the folder is not empty. Give another, or resume=true.")
-    remove_temporaries(out)
-    states.write(out, "running", config, overrides)
+    with locked(out):  # of two processes that share a sweep, one takes the run
+        taken = _claim(config, out, overrides, sweeping)
+    if taken:
+        return _finish(out, overrides, sweeping, taken)
 
     from pet_cli.run import execute  # torch is loaded here, once the configuration is known to be good
     from pet_cli.session import Session
@@ -216,6 +206,25 @@ def _run(config: PetConfig, out: Path, overrides: list[str], sweeping: bool) -> 
         results.point_latest(out)
     accuracy = _outcome.metrics["accuracy"]
     return _finish(out, overrides, sweeping, f"accuracy {accuracy:.3f} ({duration(time.monotonic() - start)})")
+
+
+def _claim(config: PetConfig, out: Path, overrides: list[str], sweeping: bool) -> str | None:
+    """Makes a run this process's own; or says, in words, that another is at it or has done it."""
+    state = states.read(out)
+    if config.resume and (where := states.elsewhere(state)):
+        if not sweeping:
+            raise UserError(f"{out}: {where} is at work on this run. Wait for it, or give another folder.")
+        return f"running elsewhere, {where}"
+    if config.resume and states.finished(state, config):
+        return "done already"
+    if config.resume and state.get("status") == "done" and not states.reusable(state, config):
+        why = states.difference(out, state, config)
+        raise UserError(f"{out} holds another finished run ({why}); give another folder.")
+    if not config.resume and any(out.iterdir()):
+        raise UserError(f"hydra.run.dir={out}: the folder is not empty. Give another, or resume=true.")
+    remove_temporaries(out)
+    states.write(out, "running", config, overrides)
+    return None
 
 
 def _clean(out: Path) -> None:

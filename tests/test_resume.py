@@ -8,6 +8,7 @@ import random
 import signal
 import subprocess
 import sys
+import threading
 import time
 from pathlib import Path
 
@@ -15,6 +16,7 @@ import pytest
 
 from pet_cli import results, states
 from pet_cli.cli import main
+from pet_cli.files import locked
 
 SMALL = ("model=random", "trainer.max_steps=3", "data.shots=4", "data.max_test=24")
 PET = ("ensemble=pet", "ensemble.seeds=1", "ensemble.student_steps=3", "data.max_unlabeled=40")
@@ -134,3 +136,22 @@ def test_another_configuration_or_other_data_are_refused_with_the_reason(
     (data / "test.jsonl").write_text((data / "test.jsonl").read_text().replace("number 3", "number x"))
     assert main(run) == 2
     assert "the data have changed" in capsys.readouterr().err
+
+
+def test_of_several_that_want_a_folder_one_at_a_time_is_inside(in_tmp: Path) -> None:
+    inside, seen = [], []
+
+    def work() -> None:
+        with locked(in_tmp):
+            inside.append(1)
+            seen.append(len(inside))
+            time.sleep(0.02)
+            inside.pop()
+
+    threads = [threading.Thread(target=work) for _ in range(5)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert seen == [1] * 5
+    assert list(in_tmp.iterdir()) == []
