@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
+from collections.abc import Iterator
+
 from pet_cli.config import (
     IpetEnsemble,
     PatternsEnsemble,
@@ -94,9 +97,10 @@ def _check_ensemble(config: PetConfig, ensemble: PatternsEnsemble) -> None:
     pairs = pvps(config)
     for pattern, verbalizer in pairs:
         member = member_config(config, pattern, verbalizer)
-        verbalizer_words(member)
-        if prompt_template(member).masks > 1:
-            raise UserError(f"ensemble: template '{template_source(member)}' has several masks; one is supported.")
+        with _named("ensemble"):
+            verbalizer_words(member)
+            if prompt_template(member).masks > 1:
+                raise UserError(f"template '{template_source(member)}' has several masks; one is supported.")
     if ensemble.models == "shared" and config.tuning.name not in ("full", "zero_shot"):
         raise UserError(f"ensemble.models=shared goes with tuning=full, not tuning={config.tuning.name}.")
     if ensemble.average == "weights" and ensemble.models == "shared":
@@ -134,8 +138,9 @@ def _check_pet(config: PetConfig, ensemble: PetEnsemble) -> None:
     if ensemble.student != "classifier":
         if not isinstance(ensemble.student, (list, tuple)) or len(ensemble.student) != 2:
             raise UserError(f"ensemble.student={ensemble.student}: write classifier, or a pair such as [p0,v0].")
-        verbalizer_words(member_config(config, *ensemble.student))
-        prompt_template(member_config(config, *ensemble.student))
+        with _named("ensemble.student"):
+            verbalizer_words(member_config(config, *ensemble.student))
+            prompt_template(member_config(config, *ensemble.student))
     if isinstance(ensemble, IpetEnsemble):
         _at_least("ensemble.generations", ensemble.generations, 1)
         _at_least("ensemble.first", ensemble.first, 1)
@@ -145,6 +150,15 @@ def _check_pet(config: PetConfig, ensemble: PetEnsemble) -> None:
             raise UserError(f"ensemble.growth={ensemble.growth}: must be above 1.")
         if len(pvps(config)) * ensemble.seeds < 2:
             raise UserError("ensemble=ipet needs at least two models to label for each other.")
+
+
+@contextlib.contextmanager
+def _named(key: str) -> Iterator[None]:
+    """Errors inside, which name a pattern or a verbalizer, name also the key that asked for it."""
+    try:
+        yield
+    except UserError as error:
+        raise UserError(f"{key}: {error}") from None
 
 
 def _at_least(key: str, value: float | None, least: int) -> None:
