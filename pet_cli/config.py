@@ -159,7 +159,7 @@ class FrozenTuning(TrainedTuning):
 class SoftPromptTuning(FrozenTuning):
     name: str = "soft_prompt"
     length: int | None = 20
-    anchor: float = 10.0
+    anchor: float = 1.2
     anchor_until: int = 80
     init: str = "random"
     text: str | None = None
@@ -172,7 +172,7 @@ class WordEmbeddingTuning(FrozenTuning):
     name: str = "word_embedding"
     learning_rate: float | None = 2e-2
     epochs: int = 10
-    anchor: float = 0.25
+    anchor: float = 0.02
     anchor_until: int = 400
     init: str = "vocab"
     text: str | None = None
@@ -184,7 +184,7 @@ class WordEmbeddingTuning(FrozenTuning):
 class PTuningTuning(FrozenTuning):
     name: str = "p_tuning"
     length: int | None = 20
-    anchor: float = 10.0
+    anchor: float = 1.2
     anchor_until: int = 80
     init: str = "random"
     text: str | None = None

@@ -240,7 +240,7 @@ def test_few_examples_hold_a_prompt_to_its_start(model_of: ModelOf, mode: str) -
     encoded = free.encode(ROWS)
     indices = list(range(len(ROWS)))
     gap = held.loss(encoded, indices, TARGETS) - free.loss(encoded, indices, TARGETS)
-    assert gap.item() == pytest.approx(2.0 * (1 - 1 / 4) * 0.25 * held.vectors.numel(), rel=1e-4)
+    assert gap.item() == pytest.approx(2.0 * (4**2 - 1) * 0.25 * held.vectors.numel(), rel=1e-4)
     enough = learner_of(lm, mode, SOFT, anchor=2.0, anchor_until=len(ROWS))
     enough.vectors.data += 0.5  # type: ignore[operator]
     assert torch.equal(enough.loss(encoded, indices, TARGETS), free.loss(encoded, indices, TARGETS))

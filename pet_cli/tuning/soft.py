@@ -22,9 +22,9 @@ from pet_cli.tuning.slots import initial_vectors
 class SoftLearner(FrozenLearner):
     """Vectors of its own in place of the embeddings at the template's soft slots.
 
-    Where examples are few, the loss gains `settings.anchor` * |vectors - start|^2, less with every example and nothing
-    from `settings.anchor_until` on. Thousands of numbers in front of every text learn 32 examples by heart and unlearn
-    what the model knew; with 128 they need no holding.
+    Where examples are few, the loss gains anchor * ((anchor_until / examples)^2 - 1) * |vectors - start|^2, nothing
+    from `settings.anchor_until` examples on. Thousands of numbers in front of every text learn 32 examples by heart and
+    unlearn what the model knew; with 128 they need no holding.
 
     Attributes:
         vectors: `[slots, embedding]`.
@@ -73,7 +73,7 @@ class SoftLearner(FrozenLearner):
         temperature: float = 1.0,
     ) -> Tensor:
         loss = super().loss(encoded, indices, targets, weight, temperature)
-        pull = self.settings.anchor * max(0.0, 1 - len(encoded) / self.settings.anchor_until)
+        pull = self.settings.anchor * max(0.0, (self.settings.anchor_until / len(encoded)) ** 2 - 1)
         if not pull:
             return loss
         return loss + pull * (self.prompt_vectors() - self.start).square().sum()
