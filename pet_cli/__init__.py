@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from pet_cli.version import __version__
+
 if TYPE_CHECKING:
     from pet_cli.classifier import PromptClassifier
 
-__version__ = "0.1.0"
 __all__ = ["PromptClassifier", "__version__"]
 
 

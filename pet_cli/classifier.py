@@ -12,8 +12,8 @@ from pet_cli import conf_files, results
 from pet_cli import config as settings
 from pet_cli.checks import check
 from pet_cli.config import TUNINGS, ModelConfig, PetConfig, ScoringConfig, TaskConfig, TrainerConfig
-from pet_cli.data import Example, Split
 from pet_cli.errors import UserError, not_allowed
+from pet_cli.examples import Example, Split
 from pet_cli.progress import Progress
 from pet_cli.run import Clock, build_learner, fit
 from pet_cli.session import Session
@@ -130,7 +130,7 @@ class PromptClassifier:
     @classmethod
     def load(cls, folder: str | Path) -> PromptClassifier:
         """The classifier of a folder written by `save` or by `pet train`."""
-        from pet_cli.predict import load_learner, saved_config
+        from pet_cli.saved import load_learner, saved_config
 
         own = cls.__new__(cls)
         own.config = saved_config(Path(folder))

@@ -7,8 +7,8 @@ import os
 import sys
 from collections.abc import Sequence
 
-from pet_cli import __version__
 from pet_cli.errors import UserError, not_allowed
+from pet_cli.version import __version__
 
 _TRAIN_HELP = """\
 usage: pet train [-m] [--config-dir DIR] [KEY=VALUE ...]

@@ -6,60 +6,21 @@ right. Bad data is reported with its file and row.
 
 from __future__ import annotations
 
-import csv
 import functools
 import hashlib
-import io
-import json
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from pet_cli.config import DataConfig, TaskConfig
 from pet_cli.errors import UserError, choices, nearest
+from pet_cli.examples import Example, Split
+from pet_cli.rows import SUFFIXES, read_rows
+from pet_cli.sampling import ranked
 
 SPLITS = ("train", "validation", "test", "unlabeled")
 _SPLIT_NAMES = {"dev": "validation", "valid": "validation", "val": "validation", **{name: name for name in SPLITS}}
-SUFFIXES = (".jsonl", ".csv", ".tsv", ".parquet")
 _PACKAGE = Path(__file__).parent
-
-
-@dataclass(frozen=True)
-class Example:
-    """One row: its number in the source (from 0), its texts by field, its label's index (None: unlabeled)."""
-
-    row: int
-    fields: Mapping[str, str]
-    label: int | None
-
-
-@dataclass(frozen=True)
-class Split:
-    """The examples of one split, and where they came from."""
-
-    name: str
-    examples: tuple[Example, ...]
-
-    def __len__(self) -> int:
-        return len(self.examples)
-
-    @property
-    def rows(self) -> list[Mapping[str, str]]:
-        return [example.fields for example in self.examples]
-
-    @property
-    def targets(self) -> list[int]:
-        """Label indices; raises where one is missing."""
-        return [example.label for example in self.examples if example.label is not None]
-
-    @functools.cached_property
-    def fingerprint(self) -> str:
-        """A hash of the texts and labels, equal for equal contents."""
-        digest = hashlib.sha256()
-        for example in self.examples:
-            digest.update(json.dumps([example.row, dict(example.fields), example.label]).encode())
-        return digest.hexdigest()[:16]
 
 
 def load(task: TaskConfig, data: DataConfig, labels: Sequence[str]) -> dict[str, Split]:
@@ -105,76 +66,6 @@ def _contents(file: Path, size: int, changed: int) -> str:
     return digest.hexdigest()
 
 
-def read_rows(path: Path) -> Iterable[tuple[str, dict[str, Any]]]:
-    """The rows of a jsonl, csv, tsv or parquet file, each with its place for messages ("file.csv, line 7").
-
-    Raises:
-        UserError: missing, empty, not UTF-8, or a broken row.
-    """
-    if not path.is_file():
-        raise UserError(f"No file {path}.")
-    if path.suffix not in SUFFIXES:
-        raise UserError(f"{path}: unknown kind of file; allowed are {choices(SUFFIXES)}.")
-    if path.stat().st_size == 0:
-        raise UserError(f"{path} is empty.")
-    if path.suffix == ".parquet":
-        yield from _read_parquet(path)
-        return
-    try:
-        text = path.read_text(encoding="utf-8-sig")
-    except UnicodeDecodeError as error:
-        line = path.read_bytes()[: error.start].count(b"\n") + 1
-        raise UserError(f"{path}, line {line}: not UTF-8. Convert the file to UTF-8.") from None
-    except OSError as error:
-        raise UserError(f"{path} cannot be read: {error.strerror}.") from None
-    yield from _read_jsonl(path, text) if path.suffix == ".jsonl" else _read_csv(path, text)
-
-
-def _read_jsonl(path: Path, text: str) -> Iterable[tuple[str, dict[str, Any]]]:
-    for number, line in enumerate(text.split("\n"), start=1):
-        if not line.strip():
-            continue
-        try:
-            row = json.loads(line)
-        except ValueError as error:
-            raise UserError(f"{path}, line {number}: not a JSON object ({error}).") from None
-        if not isinstance(row, dict):
-            raise UserError(f"{path}, line {number}: not a JSON object but {type(row).__name__}.")
-        yield f"{path}, line {number}", row
-
-
-def _read_csv(path: Path, text: str) -> Iterable[tuple[str, dict[str, Any]]]:
-    separator = "\t" if path.suffix == ".tsv" else ","
-    reader = csv.reader(io.StringIO(text, newline=""), delimiter=separator, strict=True)
-    header: list[str] | None = None
-    try:
-        for cells in reader:
-            if not cells:
-                continue
-            if header is None:
-                header = [cell.strip() for cell in cells]
-                continue
-            if len(cells) != len(header):
-                raise UserError(
-                    f"{path}, line {reader.line_num}: {len(cells)} columns where the header has {len(header)}."
-                )
-            yield f"{path}, line {reader.line_num}", dict(zip(header, cells, strict=True))
-    except csv.Error as error:
-        raise UserError(f"{path}, line {reader.line_num}: {error}.") from None
-
-
-def _read_parquet(path: Path) -> Iterable[tuple[str, dict[str, Any]]]:
-    import pyarrow.lib
-    import pyarrow.parquet
-
-    try:
-        table = pyarrow.parquet.read_table(path)
-    except (pyarrow.lib.ArrowException, OSError) as error:
-        raise UserError(f"{path}: not a parquet file that can be read ({str(error).splitlines()[0]}).") from None
-    for number, row in enumerate(table.to_pylist(), start=1):
-        yield f"{path}, row {number}", row
-
-
 def split_files(folder: Path) -> dict[str, Path]:
     """The files of a folder that are splits by their name: train, validation (or dev), test, unlabeled."""
     found: dict[str, Path] = {}
@@ -210,8 +101,6 @@ def _local(path: Path, task: TaskConfig, data: DataConfig, labels: Sequence[str]
 
 def _divide(whole: Split, n_labels: int, data: DataConfig) -> dict[str, Split]:
     """One file as train and test: of each label, the share `data.test_fraction` of a seeded order is test."""
-    from pet_cli.sampling import ranked
-
     order = ranked(whole.examples, data.seed)
     test: set[int] = set()
     for label in range(n_labels):
@@ -309,6 +198,14 @@ def _examples(
     if not examples:
         raise UserError(f"{source} has no rows.")
     return Split(name, tuple(examples))
+
+
+def fields_of(task: TaskConfig, texts: Sequence[str]) -> dict[str, str]:
+    """Texts given in the order of the task's fields, by field."""
+    names = list(task.fields)
+    if len(texts) != len(names):
+        raise UserError(f"--text: the task's fields are {', '.join(names)}; give --text {len(names)} times.")
+    return dict(zip(names, texts, strict=True))
 
 
 def columns_for(ours: str, task: TaskConfig, data: DataConfig) -> list[str]:

@@ -16,8 +16,8 @@ from torch import Tensor
 from pet_cli import conf_files, results
 from pet_cli import config as settings
 from pet_cli.config import ClassifierTuning, IpetEnsemble, PetConfig, PetEnsemble
-from pet_cli.data import Example, Split
 from pet_cli.errors import UserError
+from pet_cli.examples import Example, Split
 from pet_cli.files import write_jsonl
 from pet_cli.members import (
     Said,

@@ -99,8 +99,8 @@ def _trained(folder: Path) -> tuple[SoftLearner, Tensor]:
     """A run's learner as trained, and what its vectors started as, `[slots, embedding]`."""
     import copy
 
-    from pet_cli.predict import load_learner, saved_config
     from pet_cli.run import build_learner
+    from pet_cli.saved import load_learner, saved_config
     from pet_cli.session import Session
     from pet_cli.training import seed_everything
     from pet_cli.tuning import LEARNERS

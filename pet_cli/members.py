@@ -20,9 +20,9 @@ from torch import Tensor
 from pet_cli import config as settings
 from pet_cli import results, states
 from pet_cli.combine import combine, confidence_weights, fit_weights
-from pet_cli.config import PatternsEnsemble, PetConfig, PetEnsemble
-from pet_cli.data import Split
+from pet_cli.config import PetConfig
 from pet_cli.errors import UserError
+from pet_cli.examples import Split
 from pet_cli.files import atomic, read_json
 from pet_cli.metrics import evaluate
 from pet_cli.progress import Progress
@@ -307,18 +307,10 @@ def ensemble_outcome(config: PetConfig, said: Sequence[Said], splits: Mapping[st
     return Outcome(metrics, scores, splits["test"], warnings(metrics, splits))
 
 
-def execute_ensemble(
-    config: PetConfig, out: Path, session: Session, splits: Mapping[str, Split], clock: Clock, progress: Progress
-) -> Outcome:
+def execute_ensemble(stage: Stage) -> Outcome:
     """Runs an ensemble and writes its folder."""
-    session.several()
-    ensemble: PatternsEnsemble = config.ensemble
-    stage = Stage(config, out, session, splits, clock, progress)
-    if isinstance(ensemble, PetEnsemble):
-        from pet_cli.distillation import execute_pet
-
-        return execute_pet(stage)
-    if ensemble.weights == "dev":
+    config, splits = stage.config, stage.splits
+    if config.ensemble.weights == "dev":
         if not splits.get("dev"):
             raise UserError("ensemble.weights=dev needs a development set: give data.dev_shots.")
         stage.score = ("test", "dev")
@@ -327,5 +319,5 @@ def execute_ensemble(
     rows = with_members(
         predictions(splits["test"], outcome.scores, settings.labels(config)), said, outcome.metrics["labels"]
     )
-    results.write_run(out, config, outcome.metrics, rows, splits)
+    results.write_run(stage.out, config, outcome.metrics, rows, splits)
     return outcome

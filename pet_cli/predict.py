@@ -6,20 +6,18 @@ import json
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
 from pet_cli import config as settings
 from pet_cli import results
-from pet_cli.config import ENSEMBLES, TUNINGS, PetConfig
-from pet_cli.data import columns_for, read_rows
+from pet_cli.config import PetConfig
+from pet_cli.data import columns_for, fields_of
 from pet_cli.errors import UserError, choices, nearest
 from pet_cli.files import write_jsonl
-from pet_cli.show import fields_of
-
-if TYPE_CHECKING:
-    from pet_cli.tuning import Learner
+from pet_cli.rows import read_rows
+from pet_cli.saved import load_learner, saved_config
 
 
 def predict(run: str, file: str | None, texts: list[str] | None, output: str | None) -> int:
@@ -27,7 +25,7 @@ def predict(run: str, file: str | None, texts: list[str] | None, output: str | N
     folder = Path(run)
     config = saved_config(folder)
     if texts:
-        inputs = [fields_of(config, texts)]
+        inputs = [fields_of(config.task, texts)]
     elif file:
         inputs = [_row(place, row, config) for place, row in read_rows(Path(file))]
     else:
@@ -49,25 +47,6 @@ def predict(run: str, file: str | None, texts: list[str] | None, output: str | N
         for row in rows:
             print(json.dumps(row, ensure_ascii=False))
     return 0
-
-
-def saved_config(folder: Path) -> PetConfig:
-    """The configuration a run was made with. Raises `UserError` where the folder is none of a finished run."""
-    from omegaconf import OmegaConf
-    from omegaconf.errors import OmegaConfBaseException
-
-    if not folder.is_dir():
-        raise UserError(f"{folder}: no such folder; pet list runs shows the finished ones.")
-    values = results.read_config(folder)
-    try:
-        config = OmegaConf.to_object(OmegaConf.merge(OmegaConf.structured(PetConfig), values))
-        assert isinstance(config, PetConfig)
-        for group, schemas in (("tuning", TUNINGS), ("ensemble", ENSEMBLES)):
-            own = values[group]
-            setattr(config, group, OmegaConf.to_object(OmegaConf.merge(schemas[own["name"]], own)))
-    except (OmegaConfBaseException, KeyError, TypeError) as error:
-        raise UserError(f"{folder}/config.yaml is damaged or of another version: {error}.") from None
-    return config
 
 
 def probabilities(folder: Path, config: PetConfig, inputs: Sequence[Mapping[str, str]]) -> list[list[float]]:
@@ -97,25 +76,6 @@ def probabilities(folder: Path, config: PetConfig, inputs: Sequence[Mapping[str,
     return answer
 
 
-def load_learner(folder: Path, config: PetConfig) -> Learner:
-    """The trained learner of a run's folder."""
-    from pet_cli.run import build_learner
-    from pet_cli.session import Session
-    from pet_cli.tuning import LEARNERS
-
-    if (folder / "model").is_dir():
-        config.model.name, config.model.revision = str(folder / "model"), None
-    elif LEARNERS[config.tuning.name].trains_model:
-        raise UserError(
-            f"{folder}: the trained model was not saved (in a sweep it is on request). "
-            "Train again with save_model=always."
-        )
-    session = Session()
-    learner = build_learner(config, session.language_model(config), session)
-    learner.load(folder)
-    return learner
-
-
 def _row(place: str, row: Mapping[str, Any], config: PetConfig) -> dict[str, str]:
     fields = {}
     for ours in config.task.fields:
@@ -134,4 +94,4 @@ def _line(line: str, config: PetConfig) -> dict[str, str]:
             return _row("standard input", json.loads(line), config)
         except ValueError:
             pass
-    return fields_of(config, [line.strip()])
+    return fields_of(config.task, [line.strip()])

@@ -15,13 +15,14 @@ from typing import TYPE_CHECKING, Any
 
 import yaml
 
-from pet_cli import __version__, states
+from pet_cli import states
 from pet_cli.config import PetConfig
 from pet_cli.errors import UserError
 from pet_cli.files import read_json, write_json, write_jsonl, write_text
+from pet_cli.version import __version__
 
 if TYPE_CHECKING:
-    from pet_cli.data import Split
+    from pet_cli.examples import Split
 
 _YAML = getattr(yaml, "CSafeLoader", yaml.SafeLoader)  # the fast one, where PyYAML was built with it
 SEEDS = ("seed", "data.seed", "trainer.seed")

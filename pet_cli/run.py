@@ -24,7 +24,7 @@ from torch import Tensor
 from pet_cli import config as settings
 from pet_cli import results
 from pet_cli.config import PetConfig
-from pet_cli.data import Split
+from pet_cli.examples import Split
 from pet_cli.metrics import evaluate
 from pet_cli.mlm import MaskedModelling
 from pet_cli.models.base import LanguageModel
@@ -215,29 +215,16 @@ def saves_whole(config: PetConfig, session: Session) -> bool:
     return config.save_model == "always" or (config.save_model == "auto" and not session.reuse)
 
 
-def execute(config: PetConfig, out: Path, session: Session, progress: Progress | None = None) -> Outcome:
-    """Runs a configuration and writes its folder."""
-    progress = progress or Progress(enabled=False)
-    clock = Clock()
-    start = time.perf_counter()
-    forget_peak_memory()
-    with clock.phase("data"):
-        splits = session.splits(config)
-    if config.ensemble.name != "none":
-        from pet_cli.members import execute_ensemble
-
-        outcome, n_scored = execute_ensemble(config, out, session, splits, clock, progress), len(splits["test"])
-    else:
-        fitted = fit_and_score(config, session, splits, ["test"], clock, progress)
-        outcome = outcome_of(config, fitted, splits)
-        n_scored = len(splits["test"])
-        with clock.phase("write"):
-            fitted.learner.save(out, saves_whole(config, session))
-            results.write_run(
-                out, config, outcome.metrics, predictions(splits["test"], outcome.scores, fitted.learner.labels), splits
-            )
-    clock.seconds["total"] = time.perf_counter() - start
-    results.write_timing(out, timing(clock, session.device(config), n_scored))
+def execute_single(
+    config: PetConfig, out: Path, session: Session, splits: Mapping[str, Split], clock: Clock, progress: Progress
+) -> Outcome:
+    """Runs one template with one verbalizer (or no prompt at all) and writes its folder."""
+    fitted = fit_and_score(config, session, splits, ["test"], clock, progress)
+    outcome = outcome_of(config, fitted, splits)
+    with clock.phase("write"):
+        fitted.learner.save(out, saves_whole(config, session))
+        rows = predictions(splits["test"], outcome.scores, fitted.learner.labels)
+        results.write_run(out, config, outcome.metrics, rows, splits)
     return outcome
 
 

@@ -9,8 +9,8 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Sequence
 
-from pet_cli.data import Example
 from pet_cli.errors import UserError
+from pet_cli.examples import Example
 
 
 def ranked(examples: Sequence[Example], seed: int) -> list[Example]:

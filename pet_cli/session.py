@@ -11,6 +11,7 @@ from pet_cli import config as settings
 from pet_cli import data
 from pet_cli.config import PetConfig
 from pet_cli.errors import UserError
+from pet_cli.examples import Split
 from pet_cli.memo import Memo
 from pet_cli.models.base import LanguageModel
 from pet_cli.models.loading import load, pick_device
@@ -57,7 +58,7 @@ class Session:
     def device(config: PetConfig) -> torch.device:
         return pick_device(config.device)
 
-    def splits(self, config: PetConfig) -> dict[str, data.Split]:
+    def splits(self, config: PetConfig) -> dict[str, Split]:
         """The run's data: `train` and `dev` as drawn, `test` and `unlabeled` as capped, and what was left out.
 
         Raises:
@@ -88,4 +89,4 @@ class Session:
             )
         elif not untrained and wanted.shots != 0:
             raise UserError("There is no training split; a file named train is needed, or tuning=zero_shot.")
-        return {name: data.Split(name, tuple(examples)) for name, examples in drawn.items()}
+        return {name: Split(name, tuple(examples)) for name, examples in drawn.items()}

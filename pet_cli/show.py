@@ -7,12 +7,13 @@ from dataclasses import replace
 
 from pet_cli import config as settings
 from pet_cli.config import PetConfig
+from pet_cli.data import fields_of
 from pet_cli.errors import UserError
 
 
 def show(texts: list[str] | None, row: int, overrides: Sequence[str], config_dir: str | None = None) -> int:
     """Prints the prompt's text, tokens and segments, the top words at the mask, and the label scores."""
-    from pet_cli.hydra_app import compose
+    from pet_cli.composition import compose
 
     config = compose(overrides, config_dir)
     if config.tuning.name == "classifier":
@@ -25,20 +26,12 @@ def show(texts: list[str] | None, row: int, overrides: Sequence[str], config_dir
     return 0
 
 
-def fields_of(config: PetConfig, texts: Sequence[str]) -> dict[str, str]:
-    """Texts given in the order of the task's fields, by field."""
-    names = list(config.task.fields)
-    if len(texts) != len(names):
-        raise UserError(f"--text: the task's fields are {', '.join(names)}; give --text {len(names)} times.")
-    return dict(zip(names, texts, strict=True))
-
-
 def _fields(config: PetConfig, texts: list[str] | None, row: int, session: object) -> dict[str, str]:
     from pet_cli.session import Session
 
     assert isinstance(session, Session)
     if texts:
-        return fields_of(config, texts)
+        return fields_of(config.task, texts)
     alone = replace(config, tuning=settings.ZeroShotTuning())  # the test split alone is looked at
     examples = session.splits(alone)["test"].examples
     if not 0 <= row < len(examples):

@@ -16,10 +16,11 @@ from typing import Any
 
 import yaml
 
-from pet_cli import __version__, data
+from pet_cli import data
 from pet_cli.config import PetConfig
 from pet_cli.errors import UserError
 from pet_cli.files import read_json, write_json
+from pet_cli.version import __version__
 
 
 def plain(config: PetConfig) -> dict[str, Any]:

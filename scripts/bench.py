@@ -25,7 +25,7 @@ PLAIN_SCRIPT = """
 import sys, torch
 from transformers import AutoModelForMaskedLM, AutoTokenizer
 from transformers.utils import logging
-from pet_cli.data import read_rows
+from pet_cli.rows import read_rows
 from pathlib import Path
 logging.set_verbosity_error(); logging.disable_progress_bar()
 name, file, column = sys.argv[1:]
@@ -207,9 +207,10 @@ def pet_run(options: argparse.Namespace) -> list[tuple[str, str, str]]:
     """
     import torch
 
-    from pet_cli.hydra_app import compose
+    from pet_cli.composition import compose
+    from pet_cli.execute import execute
     from pet_cli.members import members
-    from pet_cli.run import build_learner, execute, train_settings
+    from pet_cli.run import build_learner, train_settings
     from pet_cli.session import Session
     from pet_cli.training import train
 
@@ -390,7 +391,7 @@ def label_words(options: argparse.Namespace) -> list[tuple[str, str, str]]:
     """Four label words on generative models against one full forward for each word."""
     import torch
 
-    from pet_cli.hydra_app import compose
+    from pet_cli.composition import compose
     from pet_cli.prompts import buckets
     from pet_cli.run import build_learner
     from pet_cli.session import Session
@@ -440,7 +441,7 @@ def one_by_one(lm: Any, batches: list[Any], words: list[Any]) -> None:
 
 def learner_for(options: argparse.Namespace, tuning: str, *more: str) -> tuple[Any, Any]:
     """A learner on the model and data of the command line, and the splits."""
-    from pet_cli.hydra_app import compose
+    from pet_cli.composition import compose
     from pet_cli.run import build_learner
     from pet_cli.session import Session
 

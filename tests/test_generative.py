@@ -648,7 +648,7 @@ def test_a_notebook_trains_and_predicts(kind: str, folder_of: Callable[[str], Pa
 def test_length_normalisation_is_a_setting(
     folder_of: Callable[[str], Path], capsys: pytest.CaptureFixture[str]
 ) -> None:
-    from pet_cli.hydra_app import compose
+    from pet_cli.composition import compose
     from pet_cli.run import build_learner
     from pet_cli.session import Session
 

@@ -110,8 +110,8 @@ def test_a_saved_model_is_read_by_plain_from_pretrained_and_by_predict(
 ) -> None:
     from transformers import AutoModelForMaskedLM
 
-    from pet_cli.data import read_rows
-    from pet_cli.predict import load_learner, saved_config
+    from pet_cli.rows import read_rows
+    from pet_cli.saved import load_learner, saved_config
 
     for tuning in ("full", "head", "classifier"):
         assert main(["train", f"tuning={tuning}", f"hydra.run.dir={tuning}", *SMALL]) == 0

@@ -13,9 +13,9 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
+from pet_cli.composition import compose
 from pet_cli.config import verbalizer_words
 from pet_cli.errors import UserError
-from pet_cli.hydra_app import compose
 from pet_cli.verbalizer import Verbalizer
 from pet_cli.verbalizer_words import COMBINATIONS, all_words, parse_words
 

@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from pet_cli.data import Split
+from pet_cli.examples import Split
 from pet_cli.tuning.base import Advance, Encoded, Learner, PromptLearner
 
 

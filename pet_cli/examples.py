@@ -1,0 +1,46 @@
+"""Examples: texts by field and a label index, and the splits they come in."""
+
+from __future__ import annotations
+
+import functools
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Example:
+    """One row: its number in the source (from 0), its texts by field, its label's index (None: unlabeled)."""
+
+    row: int
+    fields: Mapping[str, str]
+    label: int | None
+
+
+@dataclass(frozen=True)
+class Split:
+    """The examples of one split, and where they came from."""
+
+    name: str
+    examples: tuple[Example, ...]
+
+    def __len__(self) -> int:
+        return len(self.examples)
+
+    @property
+    def rows(self) -> list[Mapping[str, str]]:
+        return [example.fields for example in self.examples]
+
+    @property
+    def targets(self) -> list[int]:
+        """Label indices; raises where one is missing."""
+        return [example.label for example in self.examples if example.label is not None]
+
+    @functools.cached_property
+    def fingerprint(self) -> str:
+        """A hash of the texts and labels, equal for equal contents."""
+        digest = hashlib.sha256()
+        for example in self.examples:
+            digest.update(json.dumps([example.row, dict(example.fields), example.label]).encode())
+        return digest.hexdigest()[:16]
