@@ -33,8 +33,9 @@ from pet_cli.metrics import evaluate
 from pet_cli.report import command, write_report
 from pet_cli.report.commands import commands
 from pet_cli.report.compare import by_setting, differences
-from pet_cli.report.runs import natural, read_study, short
+from pet_cli.report.runs import read_study
 from pet_cli.report.statistics import decompose, estimate, holm, paired_bootstrap, t_quantile
+from pet_cli.report.values import natural, short
 
 LABELS = ["negative", "positive"]
 N_TEST = 40

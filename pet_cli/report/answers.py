@@ -11,7 +11,8 @@ from pet_cli.config import verbalizer_words
 from pet_cli.data import load
 from pet_cli.errors import UserError
 from pet_cli.examples import Example
-from pet_cli.report.runs import PVP, Configuration, Study
+from pet_cli.report.runs import Configuration, Study
+from pet_cli.report.values import PVP
 
 MOST_TEXT = 400
 

@@ -8,8 +8,9 @@ from typing import Any
 
 import numpy as np
 
-from pet_cli.report.runs import DATASET, PVP, Configuration, Run, Study, natural
+from pet_cli.report.runs import DATASET, Configuration, Run, Study
 from pet_cli.report.statistics import Comparison, holm, paired_bootstrap
+from pet_cli.report.values import PVP, natural
 
 Seeds = tuple[Any, Any]
 MOST_VALUES = 6

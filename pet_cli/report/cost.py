@@ -8,8 +8,9 @@ import numpy as np
 
 from pet_cli.report import plots, wording
 from pet_cli.report.document import Block, Figures, Picture, Section, Table, Text
-from pet_cli.report.runs import PVP, Run, Study, grouped, shown
+from pet_cli.report.runs import Run, Study, grouped
 from pet_cli.report.statistics import estimate
+from pet_cli.report.values import PVP, shown
 
 
 def cost_section(study: Study) -> Section | None:

@@ -8,8 +8,9 @@ import numpy as np
 
 from pet_cli.report import answers, plots, wording
 from pet_cli.report.document import Figures, Section, Table
-from pet_cli.report.runs import PVP, Study, natural, short
+from pet_cli.report.runs import Study
 from pet_cli.report.statistics import estimate
+from pet_cli.report.values import PVP, natural, short
 
 MOST_ROWS = 12
 

@@ -6,7 +6,8 @@ import numpy as np
 
 from pet_cli.report import answers, plots, wording
 from pet_cli.report.document import Block, Figures, Section, Table, Text
-from pet_cli.report.runs import Study, short
+from pet_cli.report.runs import Study
+from pet_cli.report.values import short
 
 MOST_PANELS = 4
 MOST_MISTAKES = 10

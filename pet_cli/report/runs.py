@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import functools
 import json
-import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,11 +15,10 @@ from pet_cli import results, states
 from pet_cli.errors import UserError
 from pet_cli.files import read_json
 from pet_cli.report.statistics import Estimate, estimate
+from pet_cli.report.values import CORE, PVP, brief, natural, shown
 
-PVP = ("pattern", "verbalizer")
 # Settings that say what is classified: accuracies are compared within equal ones only.
 DATASET = ("task", "data.path", "data.fields", "data.label", "data.labels", "data.test_fraction")
-_CORE = ("task", "model", "tuning", "ensemble", *PVP, "data.shots")
 
 
 @dataclass(frozen=True, eq=False)
@@ -155,57 +153,6 @@ class Study:
         """Some settings as they are written on the command line: `tuning=head pattern=p0`."""
         own = self.keys if keys is None else keys
         return " ".join(f"{key}={shown(key, values.get(key))}" for key in own) or "all runs"
-
-
-# --- values as text ------------------------------------------------------------------------------------------------
-
-
-def shown(key: str, value: Any) -> str:
-    """A setting's value for a table."""
-    if value is None:
-        return "all" if key == "data.shots" else "–"
-    if isinstance(value, str) and value[:1] in "[{":
-        try:
-            value = json.loads(value)
-        except ValueError:
-            return value
-    return _plain(value)
-
-
-def _plain(value: Any) -> str:
-    if isinstance(value, Mapping):
-        return "{" + ", ".join(f"{key}: {_plain(own)}" for key, own in value.items()) + "}"
-    if isinstance(value, (list, tuple)):
-        return "[" + ", ".join(map(_plain, value)) + "]"
-    return str(value)
-
-
-def brief(key: str, value: Any) -> str:
-    """A setting's value that tells by itself which setting it is."""
-    text = short(shown(key, value), 44)
-    if key == "data.shots":
-        return f"{text}\u00a0shot{'' if text == '1' else 's'}"
-    if key == "ensemble":
-        return "no ensemble" if text == "none" else f"ensemble {text}"
-    return text if key in _CORE else f"{key.rpartition('.')[2]} {text}"
-
-
-def short(text: str, limit: int) -> str:
-    """At most `limit` characters on one line, the middle left out."""
-    text = " ".join(text.split())
-    if len(text) <= limit:
-        return text
-    return f"{text[: limit * 2 // 3 - 1].rstrip()}…{text[-(limit // 3) :].lstrip()}"
-
-
-def natural(value: Any) -> tuple[Any, ...]:
-    """Sorts 4, 16, 64 and p2, p10 as a person would; None, which stands for all, last."""
-    if value is None:
-        return (2,)
-    if isinstance(value, (int, float)):
-        return (0, float(value))
-    parts = re.split(r"(\d+)", str(value))
-    return (1, *((1, int(part), "") if part.isdigit() else (0, 0, part) for part in parts))
 
 
 # --- reading -------------------------------------------------------------------------------------------------------
@@ -389,7 +336,7 @@ def _fewest(configurations: Sequence[Configuration], varied: Sequence[str]) -> l
     for key in reversed(varied):
         fewer = [other for other in keys if other != key]
         marks = {tuple(str(one.values.get(other)) for other in fewer) for one in configurations}
-        if key not in _CORE and len(marks) == len(configurations):
+        if key not in CORE and len(marks) == len(configurations):
             keys = fewer
     return keys
 

@@ -7,8 +7,9 @@ from collections.abc import Sequence
 from pet_cli import results
 from pet_cli.report import answers, commands, compare, cost, curves, ensembles, examples, spread, wording
 from pet_cli.report.document import Block, Bullets, Code, Document, Section, Table, Text
-from pet_cli.report.runs import Study, short, shown
+from pet_cli.report.runs import Study
 from pet_cli.report.statistics import Decomposition
+from pet_cli.report.values import short, shown
 
 MOST_ROWS = 12
 MOST_COMMANDS = 20

@@ -8,8 +8,9 @@ import numpy as np
 
 from pet_cli.report import plots, wording
 from pet_cli.report.document import Block, Bullets, Figures, Picture, Section, Table, Text
-from pet_cli.report.runs import PVP, Run, Study, brief, grouped, levels, natural, shown
+from pet_cli.report.runs import Run, Study, grouped, levels
 from pet_cli.report.statistics import Decomposition, Source, decompose
+from pet_cli.report.values import PVP, brief, natural, shown
 
 MOST_PANELS = 4
 MOST_ROWS = 12
