@@ -47,14 +47,15 @@ def member_section(study: Study) -> Section | None:
         teachers = [run.metrics["ensemble"] for run in runs if isinstance(run.metrics.get("ensemble"), Mapping)]
         if teachers:
             teacher = [float(own["accuracy"]) for own in teachers]
-            points += [(number, 2, value) for value in teacher]
+            points += [(number, 1, value) for value in teacher]
             f1 = [float(own["macro_f1"]) for own in teachers]
             cells.append((title, "ensemble", wording.mean_std(estimate(teacher)), wording.mean_std(estimate(f1)), ""))
-        points += [(number, 1, run.accuracy) for run in runs]
+        points += [(number, 2 if teachers else 1, run.accuracy) for run in runs]
         own_name = "student" if teachers else "ensemble"
         cells.append((title, own_name, wording.mean_std(one.accuracy), wording.mean_std(one.macro_f1), ""))
-    series = ["a member", "student" if any(which == 2 for _, which, _ in points) else "the ensemble"]
-    series += ["its teachers together"] if any(which == 2 for _, which, _ in points) else []
+    series = ["a member", "the ensemble"]
+    if any(which == 2 for _, which, _ in points):
+        series.append("the student distilled from it")
     picture = plots.strip("members", "Each mark is a run; the ticks are means.", rows, points, series)
     strong = frozenset(i for i, row in enumerate(cells) if row[1] in ("ensemble", "student"))
     columns = ("configuration", "member", "accuracy", "macro-F1", "weight")
