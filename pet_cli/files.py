@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import re
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -56,10 +57,14 @@ def locked(folder: Path) -> Iterator[None]:
         os.close(handle)
 
 
+# Names that tempfile.mkstemp makes for `atomic`, and safetensors for the file it writes.
+_TEMPORARY = re.compile(r"\..+\.[a-z0-9_]{8}|\.tmp[A-Za-z0-9]{6}")
+
+
 def remove_temporaries(folder: Path) -> None:
-    """Removes what `atomic` left below a folder when its process was killed."""
-    for path in folder.rglob(".*.*.????????"):
-        if path.is_file():
+    """Removes what a killed process was still writing below a folder."""
+    for path in folder.rglob(".*"):
+        if _TEMPORARY.fullmatch(path.name) and path.is_file():
             path.unlink(missing_ok=True)
 
 
