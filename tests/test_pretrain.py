@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import gzip
-import importlib.util
 import itertools
 import json
 import lzma
@@ -20,22 +19,16 @@ import torch
 from safetensors.torch import load_file
 from transformers import AutoModelForMaskedLM, AutoModelForSeq2SeqLM, AutoTokenizer
 
-SCRIPT = Path(__file__).parents[1] / "scripts" / "pretrain.py"
+sys.path.insert(0, str(Path(__file__).parents[1] / "scripts"))
+import pretrain
+from pretraining import loop
+from pretraining.batches import MaskedBatches, Schedule, SpanBatches, cut_blocks, encode
+from pretraining.models import like_words, looks, new_model, start_spans
+from pretraining.text import read_corpus, train_tokenizer
+
 PLACES = {"paris": "france", "rome": "italy", "tokyo": "japan", "cairo": "egypt", "lima": "peru"}
 SHAPE = ["--layers", "1", "--hidden", "32", "--heads", "2", "--vocab-size", "320"]
 SMALL = [*SHAPE, "--block", "32", "--batch", "16", "--threads", "1"]
-
-
-def load_script() -> Any:
-    spec = importlib.util.spec_from_file_location("pretrain", SCRIPT)
-    assert spec and spec.loader
-    module = importlib.util.module_from_spec(spec)
-    sys.modules["pretrain"] = module  # where `dataclass` looks for it
-    spec.loader.exec_module(module)
-    return module
-
-
-pretrain = load_script()
 
 
 @pytest.fixture(autouse=True)
@@ -77,11 +70,11 @@ def history(out: Path) -> list[dict[str, float]]:
 def batches(corpus: Path, *options: str) -> tuple[Any, Any]:
     """What makes the batches of a run, and its schedule."""
     args = pretrain.parse([str(corpus), "unused", *SMALL, *options])
-    lines = pretrain.read_corpus(args.corpus, args.repeat)
-    tokenizer = pretrain.train_tokenizer([line for texts in lines.values() for line in texts], args)
-    text = pretrain.encode(lines, [args.repeat.get(name, 1.0) for name in lines], tokenizer, args)
-    make = (pretrain.MaskedBatches if args.objective == "mlm" else pretrain.SpanBatches)(text, tokenizer, args)
-    return make, pretrain.Schedule(make, text.split()[0], args)
+    lines = read_corpus(args.corpus, args.repeat)
+    tokenizer = train_tokenizer([line for texts in lines.values() for line in texts], args)
+    text = encode(lines, [args.repeat.get(name, 1.0) for name in lines], tokenizer, args)
+    make = (MaskedBatches if args.objective == "mlm" else SpanBatches)(text, tokenizer, args)
+    return make, Schedule(make, text.split()[0], args)
 
 
 def test_a_masked_model_learns_and_loads(corpus: Path, tmp_path: Path) -> None:
@@ -123,6 +116,57 @@ def test_a_span_model_learns_and_loads(corpus: Path, tmp_path: Path) -> None:
     start = tokenizer("<extra_id_0> italy", add_special_tokens=False, return_tensors="pt")["input_ids"]
     with torch.no_grad():
         assert math.isfinite(model(**inputs, labels=start).loss)
+
+
+def fresh_spans(corpus: Path, *options: str) -> tuple[Any, Any]:
+    """A T5 at its start, and its tokenizer."""
+    args = pretrain.parse([str(corpus), "unused", "--objective", "spans", *SMALL, "--heads", "4", *options])
+    lines = read_corpus(args.corpus, args.repeat)
+    tokenizer = train_tokenizer([line for texts in lines.values() for line in texts], args)
+    model = new_model(tokenizer, args)
+    start_spans(model, tokenizer, args)
+    return model.eval(), tokenizer
+
+
+def test_heads_look_left_right_around_and_anywhere() -> None:
+    # Four buckets a side: at and before the token 0, 1, 2, 3; after it (none), 1, 2, 3.
+    left, right, around, anywhere = looks(8, 4, both_ways=True).T.tolist()
+    assert left == [-2, -1, -2, -3, -6, -6, -6, -6]
+    assert right == [-6, -6, -6, -6, 0, -1, -2, -3]
+    assert around == [0, -0.5, -1, -1.5, 0, -0.5, -1, -1.5]
+    assert anywhere == [0] * 8
+    back = [-2, -1, -2, -3]
+    assert looks(4, 5, both_ways=False).T.tolist() == [back, back, [0, -0.5, -1, -1.5], [0] * 4, back]
+
+
+def test_a_new_span_model_attends_to_like_tokens_and_returns_what_it_attends_to(corpus: Path) -> None:
+    model, _ = fresh_spans(corpus)
+    tokens = torch.randn(5, model.config.d_model)
+    tokens /= tokens.square().mean(1, keepdim=True).sqrt()  # as a norm leaves them
+    cross, own = model.decoder.block[0].layer[1].EncDecAttention, model.encoder.block[0].layer[0].SelfAttention
+    with torch.no_grad():
+        asked, keys = (layer(tokens).view(5, 4, -1).transpose(0, 1) for layer in (cross.q, cross.k))
+        scores = asked @ keys.transpose(1, 2)  # [heads, 5, 5]; T5 has no scale
+        torch.testing.assert_close(scores.diagonal(dim1=1, dim2=2).mean(0), torch.full((5,), 8.0))
+        assert scores.mean(0).argmax(1).tolist() == list(range(5))
+        torch.testing.assert_close(cross.o(cross.v(tokens)), tokens)
+        torch.testing.assert_close(own.o(own.v(tokens)), 0.5 * tokens)
+
+
+def test_words_begin_as_near_each_other_as_in_a_bert(corpus: Path, tmp_path: Path) -> None:
+    bert = tmp_path / "bert"
+    assert pretrain.main([str(corpus), str(bert), *SMALL, "--steps", "20", "--lr", "2e-2"]) == 0
+    model, tokenizer = fresh_spans(corpus, "--embeddings", str(bert))
+    words = AutoTokenizer.from_pretrained(bert)
+    table = AutoModelForMaskedLM.from_pretrained(bert).get_input_embeddings().weight.detach()
+    given = torch.stack([table[words.convert_tokens_to_ids(word)] for word in ("cat", "dog", "rome", "tokyo")])
+    ids = tokenizer.convert_tokens_to_ids(["▁cat", "▁dog", "▁rome", "▁tokyo"])
+    assert words.unk_token_id not in words.convert_tokens_to_ids(["cat", "dog", "rome", "tokyo"])
+    assert tokenizer.unk_token_id not in ids
+    # All 32 dimensions are kept, so distances agree but for one factor.
+    factors = torch.pdist(model.shared.weight[ids].detach()) / torch.pdist(given)
+    torch.testing.assert_close(factors, factors.mean().expand(6), rtol=1e-4, atol=0)
+    assert like_words(bert, tokenizer, 16).shape == (len(tokenizer), 16)
 
 
 def test_both_segments_are_seen(corpus: Path) -> None:
@@ -174,7 +218,7 @@ def test_spans_put_back_give_the_text(corpus: Path) -> None:
 
 def test_every_token_but_a_short_rest_is_in_one_block() -> None:
     lengths = np.random.default_rng(0).integers(0, 90, 300).tolist()
-    blocks = list(pretrain.cut_blocks(lengths, 29, 0.1, np.random.default_rng(0)))
+    blocks = list(cut_blocks(lengths, 29, 0.1, np.random.default_rng(0)))
     assert blocks[0][0] == 0 and sum(lengths) - blocks[-1][1] < 8
     assert all(stop == start for (_, stop), (start, _) in itertools.pairwise(blocks))
     assert all(4 <= stop - start <= 29 for start, stop in blocks)
@@ -197,7 +241,7 @@ def test_a_resumed_run_ends_in_the_same_weights(
     options = [*SMALL, "--objective", objective, "--steps", "14", "--save-every", "5", "--dropout", "0.1"]
     whole, broken = tmp_path / "whole", tmp_path / "broken"
     assert pretrain.main([str(corpus), str(whole), *options]) == 0
-    save = pretrain.save_checkpoint
+    save = loop.save_checkpoint
 
     def save_and_stop(*given: Any) -> None:
         save(*given)
@@ -205,7 +249,7 @@ def test_a_resumed_run_ends_in_the_same_weights(
             raise KeyboardInterrupt
 
     with monkeypatch.context() as patch:
-        patch.setattr(pretrain, "save_checkpoint", save_and_stop)
+        patch.setattr(loop, "save_checkpoint", save_and_stop)
         assert pretrain.main([str(corpus), str(broken), *options]) == 130
     assert [path.name for path in broken.iterdir()] == ["checkpoint-10"]
     torch.manual_seed(99)
@@ -229,6 +273,9 @@ def test_mistakes_end_in_one_line(corpus: Path, tmp_path: Path, capsys: pytest.C
         f"{corpus} {out} --heads 5": "cannot be split into --heads 5",
         f"{corpus} {out} --init-from {empty}": "not a model folder",
         f"{corpus} {out} --init-from {empty} --layers 2": "cannot be given with --init-from",
+        f"{corpus} {out} --init-from {empty} --objective spans --embeddings x": "--embeddings cannot be given",
+        f"{corpus} {out} --embeddings {empty}": "is for --objective spans",
+        f"{corpus} {out} --objective spans --embeddings {empty}": "it has no config.json",
         f"{corpus} {used}": "go on from it with --resume",
     }.items():
         assert pretrain.main(command.split()) == 2
@@ -238,5 +285,5 @@ def test_mistakes_end_in_one_line(corpus: Path, tmp_path: Path, capsys: pytest.C
 
 def test_a_run_by_the_clock_ends_with_a_low_learning_rate() -> None:
     args = pretrain.parse(["corpus", "out", "--minutes", "5", "--warmup", "0.1", "--lr", "1"])
-    rates = [pretrain.learning_rate(done, args) for done in (0.0, 0.05, 0.1, 0.55, 1.0)]
+    rates = [loop.learning_rate(done, args) for done in (0.0, 0.05, 0.1, 0.55, 1.0)]
     assert rates == pytest.approx([0.0, 0.5, 1.0, 0.5, 0.0])

@@ -1,0 +1,1 @@
+"""The steps of `scripts/pretrain.py`, in the order in which a text goes through them."""

@@ -1,0 +1,152 @@
+"""The models: new ones, how they start, and those of a folder."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+import transformers
+
+from .text import SENTINELS, UserError
+
+hf: Any = transformers  # its types hinder more than they help here
+
+
+def new_model(tokenizer: Any, args: argparse.Namespace) -> Any:
+    """A model with random weights, in float32."""
+    if args.objective == "mlm":
+        return hf.BertForMaskedLM(hf.BertConfig(
+            vocab_size=len(tokenizer), hidden_size=args.hidden, num_hidden_layers=args.layers,
+            num_attention_heads=args.heads, intermediate_size=args.intermediate, pad_token_id=tokenizer.pad_token_id,
+            max_position_embeddings=args.max_positions, hidden_dropout_prob=args.dropout,
+            attention_probs_dropout_prob=args.dropout,
+        ))  # fmt: skip
+    return hf.T5ForConditionalGeneration(hf.T5Config(
+        vocab_size=len(tokenizer), d_model=args.hidden, d_kv=args.hidden // args.heads, d_ff=args.intermediate,
+        num_layers=args.layers, num_decoder_layers=args.decoder_layers, num_heads=args.heads,
+        feed_forward_proj="gated-gelu", tie_word_embeddings=True, dropout_rate=args.dropout,
+        pad_token_id=tokenizer.pad_token_id, eos_token_id=tokenizer.eos_token_id,
+        decoder_start_token_id=tokenizer.pad_token_id,
+    ))  # fmt: skip
+
+
+def load_model(folder: Path, args: argparse.Namespace) -> tuple[Any, Any, bool]:
+    """Model (float32) and tokenizer of a folder, and whether its head is new (the folder held an encoder only)."""
+    mlm = args.objective == "mlm"
+    family, auto = ("bert", hf.AutoModelForMaskedLM) if mlm else ("t5", hf.AutoModelForSeq2SeqLM)
+    if not (folder / "config.json").is_file():
+        raise UserError(f"{folder} is not a model folder: it has no config.json")
+    try:
+        config = hf.AutoConfig.from_pretrained(folder, local_files_only=True)
+        if config.model_type != family:
+            raise UserError(f"--objective {args.objective} needs a {family} model; {folder} is a {config.model_type}")
+        for name in ("hidden_dropout_prob", "attention_probs_dropout_prob") if mlm else ("dropout_rate",):
+            setattr(config, name, args.dropout)
+        tokenizer = hf.AutoTokenizer.from_pretrained(folder, local_files_only=True)
+        model, info = auto.from_pretrained(
+            folder, config=config, dtype=torch.float32, local_files_only=True, output_loading_info=True
+        )
+    except (OSError, ValueError, RuntimeError) as error:
+        raise UserError(f"cannot load {folder}: {str(error).splitlines()[0]}") from error
+    lacking = [name for name in info["missing_keys"] if not name.startswith("cls.predictions.")]
+    needed = ["[CLS]", "[SEP]", "[MASK]", "[PAD]"] if mlm else ["</s>", "<pad>", *SENTINELS]
+    lacking += [token for token in needed if token not in tokenizer.get_vocab()]
+    if lacking:
+        raise UserError(f"{folder} lacks {', '.join(lacking[:3])}: it cannot be trained with {args.objective}")
+    if mlm and args.block > config.max_position_embeddings:
+        raise UserError(f"--block {args.block}: {folder} has {config.max_position_embeddings} positions only")
+    return model, tokenizer, "cls.predictions.transform.dense.weight" in info["missing_keys"]
+
+
+def looks(buckets: int, heads: int, both_ways: bool) -> torch.Tensor:
+    """Relative attention biases [buckets, heads]: the heads look left, right, around and anywhere by turns, the less
+    the further it is (a bucket's number is the distance, for large ones its logarithm)."""
+    side = buckets // 2 if both_ways else buckets  # T5 numbers what lies at and before a token first, then the rest
+    far = torch.arange(side, dtype=torch.float32)
+    left, not_there = -far, torch.full((side,), -6.0)
+    left[0] = -2.0  # the token itself comes along beside the attention anyway
+    kinds = [(left, not_there), (not_there, -far), (-far / 2, -far / 2), (0 * far, 0 * far)]
+    if not both_ways:
+        kinds = [(kinds[0 if kind == 1 else kind][0],) for kind in range(4)]
+    return torch.stack([torch.cat(kinds[head % 4]) for head in range(heads)], dim=1)
+
+
+def like_words(folder: Path, tokenizer: Any, width: int) -> torch.Tensor:
+    """Embeddings [V, width] of unit size in which pieces lie as the same text does in the BERT of `folder`: the mean
+    of its pieces there, cut to the `width` principal directions. A sentinel is half [MASK], half its own."""
+    if not (folder / "config.json").is_file():
+        raise UserError(f"--embeddings: {folder} is not a model folder: it has no config.json")
+    try:
+        words = hf.AutoTokenizer.from_pretrained(folder, local_files_only=True)
+        bert = hf.AutoModel.from_pretrained(folder, dtype=torch.float32, local_files_only=True, add_pooling_layer=False)
+    except (OSError, ValueError, TypeError) as error:
+        raise UserError(f"--embeddings: cannot load {folder}: {str(error).splitlines()[0]}") from error
+    known, table = words.get_vocab(), bert.get_input_embeddings().weight.detach()
+    if table.shape[1] < width:
+        raise UserError(f"--embeddings: {folder} has {table.shape[1]} dimensions, fewer than --hidden {width}")
+    special = {tokenizer.eos_token: words.sep_token_id, tokenizer.unk_token: words.unk_token_id}
+    special |= dict.fromkeys(SENTINELS, words.mask_token_id)
+
+    def ids(piece: str) -> list[int]:
+        text = piece.lstrip("▁")
+        if piece in special:
+            return [special[piece]]
+        if not piece.startswith("▁") and f"##{text}" in known:
+            return [known[f"##{text}"]]
+        return words(text, add_special_tokens=False).input_ids or [words.pad_token_id]
+
+    rows = torch.stack([table[ids(piece)].mean(0) for piece in tokenizer.convert_ids_to_tokens(range(len(tokenizer)))])
+    rows -= rows.mean(0)
+    rows = rows @ torch.linalg.svd(rows, full_matrices=False).Vh[:width].T
+    # Turned at random: else a few dimensions hold most of it, and attention would look at these alone.
+    rows = rows @ torch.linalg.qr(torch.randn(width, width)).Q
+    rows /= rows.square().mean().sqrt()
+    sentinels = tokenizer.convert_tokens_to_ids(SENTINELS)
+    mask = rows[sentinels] / rows[sentinels].square().mean().sqrt()
+    rows[sentinels] = mask / 2 + torch.randn(mask.shape)
+    return rows
+
+
+@torch.no_grad()
+def start_spans(model: Any, tokenizer: Any, args: argparse.Namespace) -> None:
+    """A small budget would go by on a plateau where a new T5 knows how common each word is and little more. So it
+    begins as one that looks near itself and passes on what it sees:
+
+    - Embeddings and what layers add are small, so that both soon count; the decoder's last norm makes up for it.
+    - Attention falls with the distance, as in ALiBi (Press et al., ICLR 2022): `looks`.
+    - The encoder's self-attention and the cross-attention return what they attend to, and the latter attends to the
+      like of the token at hand, a sentinel to itself (after Trockman & Kolter, ICML 2023).
+    - With --embeddings, words that are alike begin alike.
+    """
+    for name, weight in model.named_parameters():
+        if name.endswith((".o.weight", ".wo.weight")):
+            weight.mul_(0.1)
+    if args.embeddings:
+        model.shared.weight.copy_(like_words(args.embeddings, tokenizer, args.hidden))
+    model.shared.weight.mul_(0.05)
+    model.decoder.final_layer_norm.weight.fill_(args.hidden**0.5)
+    for stack, both_ways in ((model.encoder, True), (model.decoder, False)):
+        bias = stack.block[0].layer[0].SelfAttention.relative_attention_bias.weight
+        bias.copy_(looks(*bias.shape, both_ways))
+    cross = [block.layer[1].EncDecAttention for block in model.decoder.block]
+    for attention in cross:
+        torch.nn.init.orthogonal_(attention.k.weight)
+        attention.q.weight.copy_(attention.k.weight * 8 / model.config.d_kv)  # a token's score for itself: 8
+    among = [block.layer[0].SelfAttention for block in model.encoder.block]
+    for attention, share in [(attention, 0.5) for attention in among] + [(attention, 1.0) for attention in cross]:
+        torch.nn.init.orthogonal_(attention.v.weight)
+        attention.o.weight.copy_(share * attention.v.weight.T)
+
+
+@torch.no_grad()
+def start_head(model: Any, ids: np.ndarray, identity: bool) -> None:
+    """A new BERT head guesses by frequency at first. On a trained encoder its transform passes vectors on as they
+    are, since they lie near the word embeddings already, with which they are compared."""
+    counts = np.bincount(ids, minlength=model.config.vocab_size) + 1
+    model.cls.predictions.bias.copy_(torch.from_numpy(np.log(counts / counts.sum())))
+    if identity:
+        torch.nn.init.eye_(model.cls.predictions.transform.dense.weight)
+        torch.nn.init.zeros_(model.cls.predictions.transform.dense.bias)
