@@ -158,21 +158,23 @@ class FrozenTuning(TrainedTuning):
 @dataclass
 class SoftPromptTuning(FrozenTuning):
     name: str = "soft_prompt"
+    learning_rate: float | None = 0.15
     length: int | None = 20
-    anchor: float = 1.2
+    anchor: float = 2.0
     anchor_until: int = 80
     init: str = "random"
     text: str | None = None
     conditioned: bool = False
     bottleneck: int = 32
+    network_learning_rate: float = 1e-3
 
 
 @dataclass
 class WordEmbeddingTuning(FrozenTuning):
     name: str = "word_embedding"
-    learning_rate: float | None = 2e-2
+    learning_rate: float | None = 0.3
     epochs: int = 10
-    anchor: float = 0.02
+    anchor: float = 0.033
     anchor_until: int = 400
     init: str = "vocab"
     text: str | None = None
@@ -183,8 +185,9 @@ class WordEmbeddingTuning(FrozenTuning):
 @dataclass
 class PTuningTuning(FrozenTuning):
     name: str = "p_tuning"
+    learning_rate: float | None = 1e-3
     length: int | None = 20
-    anchor: float = 1.2
+    anchor: float = 2.0
     anchor_until: int = 80
     init: str = "random"
     text: str | None = None
@@ -196,7 +199,9 @@ class PTuningTuning(FrozenTuning):
 class PrefixTuning(FrozenTuning):
     name: str = "prefix"
     length: int = 20
-    init: str = "vocab"
+    anchor: float = 0.3
+    anchor_until: int = 80
+    init: str = "random"
     text: str | None = None
     projection: bool = False
     bottleneck: int = 128

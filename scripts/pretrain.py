@@ -39,7 +39,7 @@ from pretraining.text import UserError, read_corpus, train_tokenizer
 
 SHAPES: dict[str, dict[str, Any]] = {  # what an option is when it is not given
     "mlm": {"layers": 6, "hidden": 384, "heads": 6, "vocab_size": 10_240, "mask_rate": 0.25, "lr": 1e-3},
-    "spans": {"layers": 3, "hidden": 256, "heads": 4, "vocab_size": 8_192, "mask_rate": 0.15, "lr": 1e-3},
+    "spans": {"layers": 3, "hidden": 256, "heads": 4, "vocab_size": 8_192, "mask_rate": 0.15, "lr": 5e-4},
 }
 # What may differ between a run and its --resume, as it decides no batch, no weight and no learning rate.
 FREE = {"corpus", "out", "resume", "init_from", "embeddings", "save_every", "eval_every", "workers", "threads", "store"}
@@ -117,7 +117,7 @@ def parse(argv: Sequence[str] | None) -> argparse.Namespace:
     add("--steps", type=count, help="default: one pass over the corpus, unless --minutes is given")
     add("--minutes", type=clock, help="stop after that long; the learning rate then follows the clock")
     add("--batch", type=count, default=32, help="blocks; default 32")
-    add("--lr", type=number(0), help="peak learning rate; default 1e-3, with --init-from 3e-4")
+    add("--lr", type=number(0), help="peak learning rate; default 1e-3, spans 5e-4, with --init-from 3e-4")
     add("--warmup", type=number(0, 0.99), default=0.05, help="share of the run; default 0.05")
     add("--dropout", type=share, default=0.0, help="default 0, as a short run sees little text twice")
     add("--seed", type=number(0, kind=int), default=0, help="default 0")

@@ -139,31 +139,35 @@ def test_heads_look_left_right_around_and_anywhere() -> None:
     assert looks(4, 5, both_ways=False).T.tolist() == [back, back, [0, -0.5, -1, -1.5], [0] * 4, back]
 
 
-def test_a_new_span_model_attends_to_like_tokens_and_returns_what_it_attends_to(corpus: Path) -> None:
-    model, _ = fresh_spans(corpus)
-    tokens = torch.randn(5, model.config.d_model)
-    tokens /= tokens.square().mean(1, keepdim=True).sqrt()  # as a norm leaves them
-    cross, own = model.decoder.block[0].layer[1].EncDecAttention, model.encoder.block[0].layer[0].SelfAttention
+def test_a_new_span_model_looks_at_what_it_has_to_fill_and_passes_on_what_it_sees(corpus: Path) -> None:
+    torch.manual_seed(0)
+    model, tokenizer = fresh_spans(corpus, "--hidden", "64")
+    model.set_attn_implementation("eager")
+    text = "The <extra_id_0> cat sleeps <extra_id_1> the sofa. Rome is the <extra_id_2> of Italy."
+    sentinels = tokenizer.convert_tokens_to_ids(["<extra_id_0>", "<extra_id_1>", "<extra_id_2>"])
+    read, write = tokenizer(text, return_tensors="pt")["input_ids"], torch.tensor([sentinels])
+    state = torch.randn(64)
+    words = torch.where(torch.arange(64) < 56, state, 0.0)
     with torch.no_grad():
-        asked, keys = (layer(tokens).view(5, 4, -1).transpose(0, 1) for layer in (cross.q, cross.k))
-        scores = asked @ keys.transpose(1, 2)  # [heads, 5, 5]; T5 has no scale
-        torch.testing.assert_close(scores.diagonal(dim1=1, dim2=2).mean(0), torch.full((5,), 8.0))
-        assert scores.mean(0).argmax(1).tolist() == list(range(5))
-        torch.testing.assert_close(cross.o(cross.v(tokens)), tokens)
-        torch.testing.assert_close(own.o(own.v(tokens)), 0.5 * tokens)
+        attention = model(input_ids=read, decoder_input_ids=write, output_attentions=True).cross_attentions[0]
+        cross, own = model.decoder.block[0].layer[1].EncDecAttention, model.encoder.block[0].layer[0].SelfAttention
+        torch.testing.assert_close(cross.o(cross.v(state)), 0.5 * words)
+        torch.testing.assert_close(own.o(own.v(state)), 0.25 * words)
+    places = [read[0].tolist().index(sentinel) for sentinel in sentinels]
+    assert attention[0].mean(0).argmax(-1).tolist() == places  # [heads, written, read]
 
 
 def test_words_begin_as_near_each_other_as_in_a_bert(corpus: Path, tmp_path: Path) -> None:
     bert = tmp_path / "bert"
     assert pretrain.main([str(corpus), str(bert), *SMALL, "--steps", "20", "--lr", "2e-2"]) == 0
-    model, tokenizer = fresh_spans(corpus, "--embeddings", str(bert))
+    model, tokenizer = fresh_spans(corpus, "--embeddings", str(bert), "--hidden", "36")
     words = AutoTokenizer.from_pretrained(bert)
     table = AutoModelForMaskedLM.from_pretrained(bert).get_input_embeddings().weight.detach()
     given = torch.stack([table[words.convert_tokens_to_ids(word)] for word in ("cat", "dog", "rome", "tokyo")])
     ids = tokenizer.convert_tokens_to_ids(["▁cat", "▁dog", "▁rome", "▁tokyo"])
     assert words.unk_token_id not in words.convert_tokens_to_ids(["cat", "dog", "rome", "tokyo"])
     assert tokenizer.unk_token_id not in ids
-    # All 32 dimensions are kept, so distances agree but for one factor.
+    # All 32 dimensions are kept (4 are for badges), so distances agree but for one factor.
     factors = torch.pdist(model.shared.weight[ids].detach()) / torch.pdist(given)
     torch.testing.assert_close(factors, factors.mean().expand(6), rtol=1e-4, atol=0)
     assert like_words(bert, tokenizer, 16).shape == (len(tokenizer), 16)

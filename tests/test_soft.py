@@ -66,8 +66,8 @@ def scores(learner: PromptLearner) -> Tensor:
     return learner.predict(learner.encode(ROWS))
 
 
-def trained(learner: PromptLearner, steps: int = 3) -> PromptLearner:
-    train(learner, learner.encode(ROWS), TARGETS, TrainSettings(steps=steps, learning_rate=1e-2, batch_size=3))
+def trained(learner: PromptLearner, steps: int = 3, rate: float = 0.1) -> PromptLearner:
+    train(learner, learner.encode(ROWS), TARGETS, TrainSettings(steps=steps, learning_rate=rate, batch_size=3))
     return learner
 
 
@@ -232,19 +232,51 @@ def test_a_conditioned_prompt_starts_as_the_plain_one_and_learns_to_differ(model
     assert not torch.allclose(first[0], first[1])
 
 
-@pytest.mark.parametrize("mode", ["soft_prompt", "word_embedding", "p_tuning"])
+@pytest.mark.parametrize("mode", ["soft_prompt", "word_embedding", "p_tuning", "prefix"])
 def test_few_examples_hold_a_prompt_to_its_start(model_of: ModelOf, mode: str) -> None:
     lm = model_of("bert")
-    free, held = (learner_of(lm, mode, SOFT, anchor=anchor, anchor_until=4 * len(ROWS)) for anchor in (0.0, 2.0))
-    for learner in (free, held):
-        learner.vectors.data += 0.5  # type: ignore[operator]
+    template = HARD if mode == "prefix" else SOFT
+    learners = [learner_of(lm, mode, template, anchor=a, anchor_until=u) for a, u in ((0.0, 1), (2.0, 12), (2.0, 3))]
+    free, held, enough = learners
+    for learner in learners:
+        if isinstance(learner, PrefixLearner):
+            learner.flat.data *= 1.5
+        else:
+            learner.vectors.data += 0.5 * learner.scale  # type: ignore[operator]
+    # Every vector is half a length from its start, of a prefix in the mean of those of a layer.
+    vectors = len(free.flat) * 2 * len(free.places) if isinstance(free, PrefixLearner) else len(free.vectors)  # type: ignore[arg-type]
     encoded = free.encode(ROWS)
     indices = list(range(len(ROWS)))
+    assert len(ROWS) == 3
     gap = held.loss(encoded, indices, TARGETS) - free.loss(encoded, indices, TARGETS)
-    assert gap.item() == pytest.approx(2.0 * (4**2 - 1) * 0.25 * held.vectors.numel(), rel=1e-4)
-    enough = learner_of(lm, mode, SOFT, anchor=2.0, anchor_until=len(ROWS))
-    enough.vectors.data += 0.5  # type: ignore[operator]
+    assert gap.item() == pytest.approx(2.0 * (4**2 - 1) * 0.25 * vectors, rel=1e-4)
     assert torch.equal(enough.loss(encoded, indices, TARGETS), free.loss(encoded, indices, TARGETS))
+
+
+@pytest.mark.parametrize(
+    ("mode", "settings"),
+    [("soft_prompt", {}), ("soft_prompt", {"conditioned": True}), ("word_embedding", {}), ("p_tuning", {})],
+)
+def test_a_prompt_learns_the_same_in_a_model_of_larger_embeddings(
+    family_folder: Callable[[str], Path], mode: str, settings: dict[str, Any]
+) -> None:
+    """BERT norms the sum of its embeddings, so with all of them ten times as large it says the same."""
+    found = []
+    for factor in (1.0, 10.0):
+        lm = load(str(family_folder("bert")), device="cpu")
+        with torch.no_grad():
+            decoder = lm.model.get_output_embeddings()
+            decoder.weight = torch.nn.Parameter(decoder.weight.clone())  # no longer the input's
+            for table in (part for part in lm.model.bert.embeddings.modules() if isinstance(part, torch.nn.Embedding)):
+                table.weight.mul_(factor)
+        lm.model.bert.embeddings.LayerNorm.eps = 0.0
+        learner = learner_of(lm, mode, SOFT, anchor=0.1, anchor_until=12, **settings)
+        before = scores(learner)
+        trained(learner, steps=8, rate=0.03 if mode == "p_tuning" else 0.1)
+        assert not torch.allclose(scores(learner), before, atol=1e-3)
+        found.append((scores(learner), learner.prompt_vectors() / factor))
+    for one, other in zip(*found, strict=True):
+        torch.testing.assert_close(one, other, rtol=5e-3, atol=1e-3)
 
 
 def test_word_embeddings_may_train_with_the_model(model_of: ModelOf, tmp_path: Path) -> None:

@@ -59,7 +59,9 @@ class PTuningLearner(SoftLearner):
         self.network.to(self.vectors)
 
     def prompt_vectors(self) -> Tensor:
-        return self.vectors if self.network is None else self.network(self.vectors)  # type: ignore[no-any-return]
+        if self.network is None:
+            return self.vectors
+        return self.scale * self.network(self.vectors / self.scale)  # type: ignore[no-any-return]
 
     def own_parameters(self) -> dict[str, nn.Parameter]:
         named = {} if self.network is None else dict(self.network.named_parameters())

@@ -93,6 +93,11 @@ def look_up(lm: LanguageModel, ids: Sequence[int]) -> Tensor:
         return lm.model.get_input_embeddings()(torch.tensor(ids, device=lm.device)).clone()  # type: ignore[no-any-return]
 
 
+def embedding_scale(lm: LanguageModel) -> float:
+    """The root mean square of the input embeddings of frequent words."""
+    return float(look_up(lm, frequent_tokens(lm.tokenizer)).float().square().mean().sqrt())
+
+
 def check_init(init: str, text: str | None) -> None:
     """Raises `UserError` for an unknown initialisation, and for `text` without a text."""
     if init not in INITS:
@@ -108,7 +113,7 @@ def initial_vectors(
 
     Slots with words in the template start as those. The others:
 
-    * `random`: normal, with the standard deviation of the model's own embeddings;
+    * `random`: normal, of the size of the model's own embeddings;
     * `vocab`: tokens drawn from the `FREQUENT` most frequent ones, each once;
     * `labels`: the label words, the mean of its tokens for each, then as `vocab`;
     * `text`: the tokens of `tuning.text`, then as `vocab`.
@@ -126,8 +131,8 @@ def initial_vectors(
     if not free:
         return vectors
     if init == "random":
-        scale = look_up(lm, frequent).std()
-        vectors[free] = torch.randn(len(free), vectors.shape[1]).to(vectors) * scale  # on the CPU: the same anywhere
+        noise = torch.randn(len(free), vectors.shape[1]).to(vectors)  # drawn on the CPU: the same anywhere
+        vectors[free] = noise * embedding_scale(lm)
         return vectors
     own = look_up(lm, fill)
     first: list[Tensor] = []

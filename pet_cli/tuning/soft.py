@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -14,20 +13,19 @@ from torch import Tensor, nn
 from pet_cli.errors import UserError
 from pet_cli.files import atomic, write_json
 from pet_cli.prompts import Batch
-from pet_cli.tuning.base import Encoded
 from pet_cli.tuning.frozen import FrozenLearner
-from pet_cli.tuning.slots import initial_vectors
+from pet_cli.tuning.slots import embedding_scale, initial_vectors
 
 
 class SoftLearner(FrozenLearner):
     """Vectors of its own in place of the embeddings at the template's soft slots.
 
-    Where examples are few, the loss gains anchor * ((anchor_until / examples)^2 - 1) * |vectors - start|^2, nothing
-    from `settings.anchor_until` examples on. Thousands of numbers in front of every text learn 32 examples by heart and
-    unlearn what the model knew; with 128 they need no holding.
+    Word embeddings have a size of 0.06 in BERT, of several in T5. Learning rates and anchors are in units of `scale`,
+    so that one setting serves both.
 
     Attributes:
         vectors: `[slots, embedding]`.
+        scale: the root mean square of the embeddings of frequent words.
     """
 
     def __init__(self, *args: Any, **options: Any) -> None:
@@ -42,6 +40,7 @@ class SoftLearner(FrozenLearner):
     def make(self) -> None:
         self.vectors = nn.Parameter(self.initial())
         self.start = self.vectors.detach().clone()
+        self.scale = embedding_scale(self.lm)
 
     def initial(self) -> Tensor:
         """What the vectors start as, `[slots, embedding]`."""
@@ -64,19 +63,16 @@ class SoftLearner(FrozenLearner):
         own = F.embedding(batch.soft.clamp(min=0), self.prompt_vectors()).to(looked_up.dtype)  # [B, T, E]
         return torch.where(batch.soft.unsqueeze(-1) >= 0, own, looked_up)
 
-    def loss(
-        self,
-        encoded: Encoded,
-        indices: Sequence[int],
-        targets: Tensor,
-        weight: Tensor | None = None,
-        temperature: float = 1.0,
-    ) -> Tensor:
-        loss = super().loss(encoded, indices, targets, weight, temperature)
-        pull = self.settings.anchor * max(0.0, (self.settings.anchor_until / len(encoded)) ** 2 - 1)
-        if not pull:
-            return loss
-        return loss + pull * (self.prompt_vectors() - self.start).square().sum()
+    def moved(self) -> Tensor:
+        return ((self.prompt_vectors() - self.start) / self.scale).square().mean(dim=1).sum()
+
+    def parameter_groups(self, learning_rate: float) -> list[dict[str, Any]]:
+        own, *rest = super().parameter_groups(learning_rate)
+        groups = [own | {"params": [self.vectors], "lr": learning_rate * self.scale}]
+        if network := [parameter for parameter in own["params"] if parameter is not self.vectors]:
+            rate = getattr(self.settings, "network_learning_rate", learning_rate)
+            groups.append(own | {"params": network, "lr": rate})
+        return [*groups, *rest]
 
     def own_parameters(self) -> dict[str, nn.Parameter]:
         return {"vectors": self.vectors}

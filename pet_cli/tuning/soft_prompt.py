@@ -52,7 +52,7 @@ class SoftPromptLearner(SoftLearner):
         soft = batch.soft.unsqueeze(-1) >= 0
         read = batch.attention_mask.unsqueeze(-1).bool() & ~soft  # the example and the template's hard words
         mean = (embeds * read).sum(dim=1) / read.sum(dim=1)  # [B, E]
-        return torch.where(soft, embeds + self.network(mean).unsqueeze(1), embeds)
+        return torch.where(soft, embeds + self.scale * self.network(mean).unsqueeze(1), embeds)
 
     def own_parameters(self) -> dict[str, nn.Parameter]:
         named = {} if self.network is None else dict(self.network.named_parameters())

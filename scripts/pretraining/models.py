@@ -76,7 +76,7 @@ def looks(buckets: int, heads: int, both_ways: bool) -> torch.Tensor:
 
 def like_words(folder: Path, tokenizer: Any, width: int) -> torch.Tensor:
     """Embeddings [V, width] of unit size in which pieces lie as the same text does in the BERT of `folder`: the mean
-    of its pieces there, cut to the `width` principal directions. A sentinel is half [MASK], half its own."""
+    of its pieces there, cut to the `width` principal directions. A sentinel is [MASK] at half the size."""
     if not (folder / "config.json").is_file():
         raise UserError(f"--embeddings: {folder} is not a model folder: it has no config.json")
     try:
@@ -86,7 +86,7 @@ def like_words(folder: Path, tokenizer: Any, width: int) -> torch.Tensor:
         raise UserError(f"--embeddings: cannot load {folder}: {str(error).splitlines()[0]}") from error
     known, table = words.get_vocab(), bert.get_input_embeddings().weight.detach()
     if table.shape[1] < width:
-        raise UserError(f"--embeddings: {folder} has {table.shape[1]} dimensions, fewer than --hidden {width}")
+        raise UserError(f"--embeddings: {folder} has {table.shape[1]} dimensions, fewer than the {width} of words here")
     special = {tokenizer.eos_token: words.sep_token_id, tokenizer.unk_token: words.unk_token_id}
     special |= dict.fromkeys(SENTINELS, words.mask_token_id)
 
@@ -105,39 +105,52 @@ def like_words(folder: Path, tokenizer: Any, width: int) -> torch.Tensor:
     rows = rows @ torch.linalg.qr(torch.randn(width, width)).Q
     rows /= rows.square().mean().sqrt()
     sentinels = tokenizer.convert_tokens_to_ids(SENTINELS)
-    mask = rows[sentinels] / rows[sentinels].square().mean().sqrt()
-    rows[sentinels] = mask / 2 + torch.randn(mask.shape)
+    rows[sentinels] /= 2 * rows[sentinels].square().mean().sqrt()
     return rows
 
 
 @torch.no_grad()
 def start_spans(model: Any, tokenizer: Any, args: argparse.Namespace) -> None:
-    """A small budget would go by on a plateau where a new T5 knows how common each word is and little more. So it
-    begins as one that looks near itself and passes on what it sees:
+    """A small budget would go by on a plateau where a new T5 knows how common each word is and no more: its decoder
+    finds no way to the places it has to fill. So it begins as one that looks at them and passes on what it sees:
 
+    - An eighth of the dimensions are badges: random numbers by which a sentinel is known, nothing in words. No layer
+      reads them as content or writes to them yet, and the decoder's last norm keeps them low, as the embeddings are
+      also the output's: a sentinel that is known by its word dimensions would foretell itself.
+    - The cross-attention compares badges first, and words a little. It returns half of what it attends to, the
+      encoder's self-attention a quarter (after Trockman & Kolter, ICML 2023).
+    - Self-attention falls with the distance, as in ALiBi (Press et al., ICLR 2022): `looks`.
     - Embeddings and what layers add are small, so that both soon count; the decoder's last norm makes up for it.
-    - Attention falls with the distance, as in ALiBi (Press et al., ICLR 2022): `looks`.
-    - The encoder's self-attention and the cross-attention return what they attend to, and the latter attends to the
-      like of the token at hand, a sentinel to itself (after Trockman & Kolter, ICML 2023).
     - With --embeddings, words that are alike begin alike.
     """
+    words = args.hidden - args.hidden // 8
     for name, weight in model.named_parameters():
         if name.endswith((".o.weight", ".wo.weight")):
             weight.mul_(0.1)
+            weight[words:] = 0
+    table = model.shared.weight
     if args.embeddings:
-        model.shared.weight.copy_(like_words(args.embeddings, tokenizer, args.hidden))
-    model.shared.weight.mul_(0.05)
-    model.decoder.final_layer_norm.weight.fill_(args.hidden**0.5)
+        table[:, :words] = like_words(args.embeddings, tokenizer, words)
+    table.mul_(0.05)
+    table[:, words:] = 0
+    sentinels = tokenizer.convert_tokens_to_ids(SENTINELS)
+    table[sentinels, words:] = torch.randn(len(sentinels), args.hidden - words)
+    norm = model.decoder.final_layer_norm.weight
+    norm[:words], norm[words:] = args.hidden**0.5, 1.0
     for stack, both_ways in ((model.encoder, True), (model.decoder, False)):
         bias = stack.block[0].layer[0].SelfAttention.relative_attention_bias.weight
         bias.copy_(looks(*bias.shape, both_ways))
     cross = [block.layer[1].EncDecAttention for block in model.decoder.block]
     for attention in cross:
         torch.nn.init.orthogonal_(attention.k.weight)
-        attention.q.weight.copy_(attention.k.weight * 8 / model.config.d_kv)  # a token's score for itself: 8
+        # T5 divides by nothing: a state of unit size would have a score of 40 for its like in badges, 2.4 in words.
+        attention.q.weight.copy_(attention.k.weight * 8 / model.config.d_kv)
+        attention.q.weight[:, :words] *= 0.3
+        attention.q.weight[:, words:] *= 5
     among = [block.layer[0].SelfAttention for block in model.encoder.block]
-    for attention, share in [(attention, 0.5) for attention in among] + [(attention, 1.0) for attention in cross]:
+    for attention, share in [(attention, 0.25) for attention in among] + [(attention, 0.5) for attention in cross]:
         torch.nn.init.orthogonal_(attention.v.weight)
+        attention.v.weight[:, words:] = 0
         attention.o.weight.copy_(share * attention.v.weight.T)
 
 
