@@ -55,7 +55,7 @@ def check(config: PetConfig) -> None:
     for key, rate in (
         ("trainer.learning_rate", config.trainer.learning_rate),
         ("model.learning_rate", config.model.learning_rate),
-        ("tuning.learning_rate", getattr(config.tuning, "learning_rate", None)),
+        *((f"tuning.{key}", rate) for key, rate in vars(config.tuning).items() if key.endswith("learning_rate")),
     ):
         if rate is not None and not 0 < rate < 100:
             raise UserError(f"{key}={rate}: must be above 0.")

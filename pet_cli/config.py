@@ -149,7 +149,7 @@ class ClassifierTuning(TrainedTuning):
 class FrozenTuning(TrainedTuning):
     """What every mode with a frozen model says."""
 
-    learning_rate: float | None = 1e-2
+    learning_rate: float = 1e-2
     epochs: int = 5
     min_steps: int = 200
     dropout: bool = False
@@ -158,7 +158,7 @@ class FrozenTuning(TrainedTuning):
 @dataclass
 class SoftPromptTuning(FrozenTuning):
     name: str = "soft_prompt"
-    learning_rate: float | None = 0.15
+    learning_rate: float = 0.15
     length: int | None = 20
     anchor: float = 2.0
     anchor_until: int = 80
@@ -172,7 +172,7 @@ class SoftPromptTuning(FrozenTuning):
 @dataclass
 class WordEmbeddingTuning(FrozenTuning):
     name: str = "word_embedding"
-    learning_rate: float | None = 0.3
+    learning_rate: float = 0.3
     epochs: int = 10
     anchor: float = 0.033
     anchor_until: int = 400
@@ -185,7 +185,7 @@ class WordEmbeddingTuning(FrozenTuning):
 @dataclass
 class PTuningTuning(FrozenTuning):
     name: str = "p_tuning"
-    learning_rate: float | None = 1e-3
+    learning_rate: float = 1e-3
     length: int | None = 20
     anchor: float = 2.0
     anchor_until: int = 80

@@ -83,6 +83,8 @@ MISTAKES = [
     (["train", "trainer.max_steps=abc"], "trainer.max_steps"),
     (["train", "trainer.max_steps=0"], "at least 1"),
     (["train", "trainer.learning_rate=-1"], "trainer.learning_rate"),
+    (["train", "tuning=soft_prompt", "tuning.network_learning_rate=0"], "tuning.network_learning_rate=0"),
+    (["train", "tuning=soft_prompt", "tuning.learning_rate=null"], "tuning.learning_rate"),
     (["train", "+foo=1"], "'foo'"),
     (["train", "tuning.decoder=true"], "tuning=head"),
     (["train", "pattern=p0,p1"], "add -m"),
