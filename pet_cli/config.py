@@ -185,7 +185,8 @@ class WordEmbeddingTuning(FrozenTuning):
 @dataclass
 class PTuningTuning(FrozenTuning):
     name: str = "p_tuning"
-    learning_rate: float = 1e-3
+    learning_rate: float = 0.15
+    network_learning_rate: float = 1e-3
     length: int | None = 20
     anchor: float = 2.0
     anchor_until: int = 80
