@@ -20,8 +20,8 @@ from pet_cli.tuning.slots import embedding_scale, initial_vectors
 class SoftLearner(FrozenLearner):
     """Vectors of its own in place of the embeddings at the template's soft slots.
 
-    Word embeddings have a size of 0.06 in BERT, of several in T5. Learning rates and anchors are in units of `scale`,
-    so that one setting serves both.
+    The size of word embeddings differs between models. Learning rates and anchors are in units of it (`scale`), so that
+    one setting serves all.
 
     Attributes:
         vectors: `[slots, embedding]`.
