@@ -200,7 +200,7 @@ class PTuningTuning(FrozenTuning):
 class PrefixTuning(FrozenTuning):
     name: str = "prefix"
     length: int = 20
-    anchor: float = 0.3
+    anchor: float = 3.0
     anchor_until: int = 80
     init: str = "random"
     text: str | None = None
