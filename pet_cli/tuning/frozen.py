@@ -62,18 +62,10 @@ class FrozenLearner(PromptLearner):
         length that such a vector has in the model."""
         raise NotImplementedError
 
-    def loss(
-        self,
-        encoded: Encoded,
-        indices: Sequence[int],
-        targets: Tensor,
-        weight: Tensor | None = None,
-        temperature: float = 1.0,
-    ) -> Tensor:
-        loss = super().loss(encoded, indices, targets, weight, temperature)
+    def hold(self, examples: int) -> Tensor | None:
         anchor, until = getattr(self.settings, "anchor", 0.0), getattr(self.settings, "anchor_until", 1)
-        pull = anchor * max(0.0, (until / len(encoded)) ** 2 - 1)
-        return loss + pull * self.moved() if pull else loss
+        pull = anchor * max(0.0, (until / examples) ** 2 - 1)
+        return pull * self.moved() if pull else None
 
     @contextlib.contextmanager
     def attached(self) -> Iterator[None]:

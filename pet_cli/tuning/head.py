@@ -51,18 +51,10 @@ class HeadLearner(ZeroShotLearner):
         assert encoded.states is not None
         return F.linear(self.transform(encoded.states[indices, 0]), self.decoder, self.bias)
 
-    def loss(
-        self,
-        encoded: Encoded,
-        indices: Sequence[int],
-        targets: Tensor,
-        weight: Tensor | None = None,
-        temperature: float = 1.0,
-    ) -> Tensor:
+    def hold(self, examples: int) -> Tensor:
         pairs = zip(self.transform.parameters(), self.start, strict=True)
         distance = torch.stack([(now - before).square().sum() for now, before in pairs]).sum()
-        pull = self.settings.anchor / len(encoded) * distance
-        return super().loss(encoded, indices, targets, weight, temperature) + pull
+        return self.settings.anchor / examples * distance
 
     def parameter_groups(self, learning_rate: float) -> list[dict[str, Any]]:
         own = [*self.transform.named_parameters(), ("bias", self.bias), ("decoder", self.decoder)]
