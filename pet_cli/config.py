@@ -159,6 +159,7 @@ class FrozenTuning(TrainedTuning):
 class SoftPromptTuning(FrozenTuning):
     name: str = "soft_prompt"
     learning_rate: float = 0.15
+    min_steps: int = 100
     length: int | None = 20
     anchor: float = 2.0
     anchor_until: int = 80
