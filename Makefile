@@ -42,7 +42,8 @@ t5: setup              ## model=t5_tiny: a T5 of 5.6 million weights, pretrained
 	@test -f $(T5)/model.safetensors && echo "$(T5) is there already." || { \
 		test -n "$(CORPUS)" || { echo "make t5: a folder of text is needed, CORPUS=FOLDER." >&2; exit 2; }; \
 		$(BIN)/python scripts/pretrain.py $(CORPUS) $(T5) --objective spans --layers 3 --decoder-layers 2 \
-			--vocab-size 7168 --embeddings pet_cli/embedded/model --mask-rate 0.25 --span 2 --batch 16 --minutes $(MINUTES) --store float16 --resume $(T5_ARGS); }
+			--vocab-size 7168 --embeddings pet_cli/embedded/model --mask-rate 0.25 --span 2 --batch 16 \
+			--minutes $(MINUTES) --store float16 --resume $(T5_ARGS); }
 
 clean:
 	rm -rf $(VENV) build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis

@@ -143,7 +143,7 @@ def start_spans(model: Any, tokenizer: Any, args: argparse.Namespace) -> None:
     cross = [block.layer[1].EncDecAttention for block in model.decoder.block]
     for attention in cross:
         torch.nn.init.orthogonal_(attention.k.weight)
-        # T5 divides by nothing: a state of unit size would have a score of 40 for its like in badges, 2.4 in words.
+        # T5 divides by nothing. A state of unit size has a score of 7 for itself, 5 of it by its badges.
         attention.q.weight.copy_(attention.k.weight * 8 / model.config.d_kv)
         attention.q.weight[:, :words] *= 0.3
         attention.q.weight[:, words:] *= 5
