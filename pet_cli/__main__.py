@@ -1,3 +1,3 @@
-from pet_cli.cli import run
+from pet_cli.commands.cli import run
 
 run()

@@ -5,13 +5,14 @@ from __future__ import annotations
 import time
 from pathlib import Path
 
-from pet_cli import results
-from pet_cli.config import PetConfig, PetEnsemble
-from pet_cli.distillation import execute_pet
-from pet_cli.members import Stage, execute_ensemble
-from pet_cli.progress import Progress
-from pet_cli.run import Clock, Outcome, execute_single, forget_peak_memory, timing
-from pet_cli.session import Session
+from pet_cli.base.progress import Progress
+from pet_cli.config.ensemble import PetEnsemble
+from pet_cli.config.schema import PetConfig
+from pet_cli.ensembles.distillation import execute_pet
+from pet_cli.ensembles.members import Stage, execute_ensemble
+from pet_cli.runs import store
+from pet_cli.runs.session import Session
+from pet_cli.runs.single import Clock, Outcome, execute_single, forget_peak_memory, timing
 
 
 def execute(config: PetConfig, out: Path, session: Session, progress: Progress | None = None) -> Outcome:
@@ -29,5 +30,5 @@ def execute(config: PetConfig, out: Path, session: Session, progress: Progress |
         stage = Stage(config, out, session, splits, clock, progress)
         outcome = execute_pet(stage) if isinstance(config.ensemble, PetEnsemble) else execute_ensemble(stage)
     clock.seconds["total"] = time.perf_counter() - start
-    results.write_timing(out, timing(clock, session.device(config), len(splits["test"])))
+    store.write_timing(out, timing(clock, session.device(config), len(splits["test"])))
     return outcome

@@ -25,7 +25,7 @@ PLAIN_SCRIPT = """
 import sys, torch
 from transformers import AutoModelForMaskedLM, AutoTokenizer
 from transformers.utils import logging
-from pet_cli.rows import read_rows
+from pet_cli.data.rows import read_rows
 from pathlib import Path
 logging.set_verbosity_error(); logging.disable_progress_bar()
 name, file, column = sys.argv[1:]
@@ -61,7 +61,7 @@ def forward_seconds(lm: Any, prompts: list[Any]) -> float:
     """The pure forward of the model's body over prompts, in batches of 32 of like length."""
     import torch
 
-    from pet_cli.prompts import buckets
+    from pet_cli.prompts.batch import buckets
 
     batches = [lm.collate([prompts[i] for i in indices]) for indices in buckets([len(p.ids) for p in prompts], 32)]
 
@@ -84,7 +84,7 @@ def inside_process(options: argparse.Namespace) -> list[tuple[str, str, str]]:
     """Scoring, a training step and head tuning, against the pure encoder forward."""
     import torch
 
-    from pet_cli.training import TrainSettings, train
+    from pet_cli.training.loop import TrainSettings, train
 
     learner, splits = learner_for(options, "zero_shot")
     lm, test = learner.lm, splits["test"]
@@ -207,12 +207,12 @@ def pet_run(options: argparse.Namespace) -> list[tuple[str, str, str]]:
     """
     import torch
 
-    from pet_cli.composition import compose
+    from pet_cli.commands.compose import compose
+    from pet_cli.ensembles.members import members
     from pet_cli.execute import execute
-    from pet_cli.members import members
-    from pet_cli.run import build_learner, train_settings
-    from pet_cli.session import Session
-    from pet_cli.training import train
+    from pet_cli.runs.session import Session
+    from pet_cli.runs.single import build_learner, train_settings
+    from pet_cli.training.loop import train
 
     reference, texts = learner_for(options, "zero_shot")
     prompts = reference.encoder.encode(texts["test"].rows)
@@ -243,7 +243,7 @@ def pet_run(options: argparse.Namespace) -> list[tuple[str, str, str]]:
         for name in ("unlabeled", "test"):
             encoded = learner.encode(splits[name].rows)
             labeling += seconds(learner.predict, encoded)
-    from pet_cli.distillation import student_config
+    from pet_cli.ensembles.distillation import student_config
 
     student = student_config(config)
     learner = build_learner(student, session.language_model(student), session)
@@ -280,7 +280,7 @@ def soft_prompts(options: argparse.Namespace) -> list[tuple[str, str, str]]:
     import torch
     from peft import PromptTuningConfig, get_peft_model
 
-    from pet_cli.training import TrainSettings, train
+    from pet_cli.training.loop import TrainSettings, train
 
     learner, splits = learner_for(options, "soft_prompt", "trainer.max_length=128")
     sample = splits["train"]
@@ -304,7 +304,7 @@ def soft_prompts(options: argparse.Namespace) -> list[tuple[str, str, str]]:
 
     def theirs(padding: int | None) -> float:
         """Seconds of a step, with batches padded as needed or all to one length."""
-        from pet_cli.training import batches
+        from pet_cli.training.loop import batches
 
         def run() -> None:
             optimizer = torch.optim.AdamW(parameters, lr=1e-2)
@@ -342,14 +342,14 @@ MEMORY_SCRIPT = """
 import resource, sys, torch
 from pathlib import Path
 from transformers import BertConfig, BertForMaskedLM
-from pet_cli.config import TUNINGS
+from pet_cli.config.tuning import TUNINGS
 from pet_cli.models.loading import EMBEDDED, _tokenizer
 from pet_cli.models.masked import MaskedLM
-from pet_cli.template import Template
-from pet_cli.training import TrainSettings, train
+from pet_cli.prompts.template import Template
+from pet_cli.training.loop import TrainSettings, train
 from pet_cli.tuning import LEARNERS
-from pet_cli.verbalizer import Verbalizer
-from pet_cli.verbalizer_words import parse_words
+from pet_cli.verbalizers.manual import Verbalizer
+from pet_cli.verbalizers.words import parse_words
 name, = sys.argv[1:]
 tokenizer = _tokenizer("embedded", str(EMBEDDED), {})
 torch.manual_seed(0)
@@ -391,10 +391,10 @@ def label_words(options: argparse.Namespace) -> list[tuple[str, str, str]]:
     """Four label words on generative models against one full forward for each word."""
     import torch
 
-    from pet_cli.composition import compose
-    from pet_cli.prompts import buckets
-    from pet_cli.run import build_learner
-    from pet_cli.session import Session
+    from pet_cli.commands.compose import compose
+    from pet_cli.prompts.batch import buckets
+    from pet_cli.runs.session import Session
+    from pet_cli.runs.single import build_learner
     from pet_cli.tuning.base import Encoded
 
     rows = []
@@ -441,9 +441,9 @@ def one_by_one(lm: Any, batches: list[Any], words: list[Any]) -> None:
 
 def learner_for(options: argparse.Namespace, tuning: str, *more: str) -> tuple[Any, Any]:
     """A learner on the model and data of the command line, and the splits."""
-    from pet_cli.composition import compose
-    from pet_cli.run import build_learner
-    from pet_cli.session import Session
+    from pet_cli.commands.compose import compose
+    from pet_cli.runs.session import Session
+    from pet_cli.runs.single import build_learner
 
     own = [f"data.path={options.data}"] if options.data else []
     config = compose([f"task={options.task}", f"tuning={tuning}", f"model.name={options.model}", *own, *more])
@@ -480,7 +480,7 @@ def main() -> None:
     width = max(len(row[0]) for row in rows)
     for name, value, note in rows:
         print(f"{name:<{width}}  {value:>8}  {note}")
-    from pet_cli.files import write_text
+    from pet_cli.base.files import write_text
 
     table = ["| what | time | beside |", "|---|---|---|", *("| " + " | ".join(row) + " |" for row in rows)]
     write_text(Path(options.output), "\n".join(table) + "\n")

@@ -11,8 +11,8 @@ from pathlib import Path
 
 import pytest
 
-from pet_cli.cli import main
-from pet_cli.overrides import prepare, quote
+from pet_cli.commands.cli import main
+from pet_cli.commands.overrides import prepare, quote
 
 SMALL = ("model=random", "trainer.max_steps=3", "data.shots=4", "data.max_test=24")
 
@@ -50,7 +50,7 @@ def test_smoke_experiment_from_any_folder(tmp_path: Path) -> None:
 
 def test_help_and_lists_never_import_torch(tmp_path: Path) -> None:
     code = (
-        "import sys; from pet_cli.cli import main\n"
+        "import sys; from pet_cli.commands.cli import main\n"
         "for argv in (['--help'], ['train', '--help'], ['list', 'tasks'], ['list', 'patterns', 'sst2'],"
         " ['train', 'task=nope'], ['train', 'pattern=p99']):\n"
         "    try: main(argv)\n"

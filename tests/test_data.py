@@ -9,10 +9,11 @@ from typing import Any
 import pandas as pd
 import pytest
 
-from pet_cli.config import DataConfig, PetConfig, SourceConfig, TaskConfig, ZeroShotTuning
-from pet_cli.data import load, read_rows
+from pet_cli.config.schema import DataConfig, PetConfig, SourceConfig, TaskConfig
+from pet_cli.config.tuning import ZeroShotTuning
+from pet_cli.data.load import load, read_rows
 from pet_cli.errors import UserError
-from pet_cli.session import Session
+from pet_cli.runs.session import Session
 
 LABELS = ["no", "yes"]
 TASK = TaskConfig(

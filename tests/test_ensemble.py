@@ -8,11 +8,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from pet_cli.cli import main
-from pet_cli.combine import combine, confidence_weights, fit_weights, log_softmax
-from pet_cli.config import IpetEnsemble
-from pet_cli.distillation import new_counts
-from pet_cli.examples import Example
+from pet_cli.commands.cli import main
+from pet_cli.config.ensemble import IpetEnsemble
+from pet_cli.data.examples import Example
+from pet_cli.ensembles.combine import combine, confidence_weights, fit_weights, log_softmax
+from pet_cli.ensembles.distillation import new_counts
 
 SMALL = ("model=random", "trainer.max_steps=3", "data.shots=4", "data.max_test=24", "ensemble.patterns=[p0,p1,p2]")
 

@@ -16,19 +16,19 @@ from families import FAMILIES, POSITIONS, build
 from tokenizers import normalizers
 from torch import Tensor
 
-from pet_cli.config import FullTuning, HeadTuning, ZeroShotTuning
+from pet_cli.config.tuning import FullTuning, HeadTuning, ZeroShotTuning
 from pet_cli.errors import UserError
 from pet_cli.models.loading import load
 from pet_cli.models.masked import MaskedLM
-from pet_cli.prompts import PromptEncoder, word_ids
-from pet_cli.template import Template
-from pet_cli.training import TrainSettings, train
+from pet_cli.prompts.encoder import PromptEncoder, word_ids
+from pet_cli.prompts.template import Template
+from pet_cli.training.loop import TrainSettings, train
 from pet_cli.tuning.base import PromptLearner
 from pet_cli.tuning.full import FullLearner
 from pet_cli.tuning.head import HeadLearner
 from pet_cli.tuning.zero_shot import ZeroShotLearner
-from pet_cli.verbalizer import Verbalizer
-from pet_cli.verbalizer_words import parse_words
+from pet_cli.verbalizers.manual import Verbalizer
+from pet_cli.verbalizers.words import parse_words
 
 ModelOf = Callable[[str], MaskedLM]
 

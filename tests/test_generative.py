@@ -13,20 +13,20 @@ import transformers as tf
 from generative import CAUSAL, POSITIONS, SINGLE, T5S, TEXTS, TINY, build, unigram
 from torch import Tensor
 
-from pet_cli.classifier import PromptClassifier
-from pet_cli.config import ClassifierTuning, FullTuning, HeadTuning, ZeroShotTuning
+from pet_cli.api import PromptClassifier
+from pet_cli.config.tuning import ClassifierTuning, FullTuning, HeadTuning, ZeroShotTuning
+from pet_cli.ensembles.views import ViewsLearner
 from pet_cli.errors import UserError
-from pet_cli.mlm import MaskedModelling
 from pet_cli.models.base import LanguageModel
 from pet_cli.models.generative import ROOM, WordTokens, is_punctuation
 from pet_cli.models.loading import load
-from pet_cli.prompts import PromptEncoder
-from pet_cli.template import Template, parse_plain, plain_template
-from pet_cli.training import TrainSettings, train
+from pet_cli.prompts.encoder import PromptEncoder
+from pet_cli.prompts.template import Template, parse_plain, plain_template
+from pet_cli.training.loop import TrainSettings, train
+from pet_cli.training.mlm import MaskedModelling
 from pet_cli.tuning import ClassifierLearner, FullLearner, HeadLearner, PromptLearner, ZeroShotLearner
 from pet_cli.tuning.base import label_word_ids
-from pet_cli.tuning.views import ViewsLearner
-from pet_cli.verbalizer import Verbalizer
+from pet_cli.verbalizers.manual import Verbalizer
 
 ROWS = [{"text": text} for text in TEXTS]
 SEVERAL = ("great", "not so bad", "zebra", "good film", "quartz")
@@ -486,9 +486,9 @@ def test_a_notebook_trains_and_predicts(kind: str, folder_of: Callable[[str], Pa
 def test_length_normalisation_is_a_setting(
     folder_of: Callable[[str], Path], capsys: pytest.CaptureFixture[str]
 ) -> None:
-    from pet_cli.composition import compose
-    from pet_cli.run import build_learner
-    from pet_cli.session import Session
+    from pet_cli.commands.compose import compose
+    from pet_cli.runs.session import Session
+    from pet_cli.runs.single import build_learner
 
     scores = []
     for flag in ("true", "false"):
@@ -512,7 +512,7 @@ def test_length_normalisation_is_a_setting(
 def test_show_tells_what_the_model_reads(
     kind: str, folder_of: Callable[[str], Path], capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from pet_cli.show import show
+    from pet_cli.commands.show import show
 
     monkeypatch.setenv("COLUMNS", "200")
     overrides = [f"model.name={folder_of(kind)}", "device=cpu", "template='{soft:\"so\"} {text} is {mask}.'"]

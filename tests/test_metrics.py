@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pet_cli.metrics import calibration_error, confusion, evaluate
+from pet_cli.tasks.metrics import calibration_error, confusion, evaluate
 
 LABELS = ["a", "b", "c"]
 

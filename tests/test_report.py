@@ -15,27 +15,18 @@ from typing import Any
 import numpy as np
 import pytest
 
-from pet_cli import results, states
-from pet_cli.config import (
-    DataConfig,
-    HeadTuning,
-    ModelConfig,
-    NoEnsemble,
-    PatternsEnsemble,
-    PetConfig,
-    SourceConfig,
-    TaskConfig,
-    TrainerConfig,
-    ZeroShotTuning,
-)
+from pet_cli.config.ensemble import NoEnsemble, PatternsEnsemble
+from pet_cli.config.schema import DataConfig, ModelConfig, PetConfig, SourceConfig, TaskConfig, TrainerConfig
+from pet_cli.config.tuning import HeadTuning, ZeroShotTuning
 from pet_cli.errors import UserError
-from pet_cli.metrics import evaluate
 from pet_cli.report import command, write_report
 from pet_cli.report.commands import commands
 from pet_cli.report.compare import by_setting, differences
 from pet_cli.report.runs import read_study
 from pet_cli.report.statistics import decompose, estimate, holm, paired_bootstrap, t_quantile
 from pet_cli.report.values import natural, short
+from pet_cli.runs import states, store
+from pet_cli.tasks.metrics import evaluate
 
 LABELS = ["negative", "positive"]
 N_TEST = 40
@@ -93,7 +84,7 @@ def make_run(
     said = [f"pattern={pattern}", f"verbalizer={verbalizer}", f"tuning={tuning}", f"data.shots={shots}", f"seed={seed}"]
     said += ["ensemble=patterns"] if members else []
     if status != "done":
-        results.write_config(folder, config)
+        store.write_config(folder, config)
         states.write(folder, status, config, overrides or said, "RuntimeError: out of memory")
         return folder
     gold = [i % 2 for i in range(N_TEST)]
@@ -113,9 +104,9 @@ def make_run(
         }
         for i in range(N_TEST)
     ]
-    results.write_run(folder, config, metrics, predictions, {})
+    store.write_run(folder, config, metrics, predictions, {})
     timing = {"seconds": {"total": 2.5 if tuning == "head" else 0.5}, "peak_memory_bytes": 300 * 2**20, "device": "cpu"}
-    results.write_timing(folder, timing | {"test_examples_per_second": 100.0, "peak_device_memory_bytes": None})
+    store.write_timing(folder, timing | {"test_examples_per_second": 100.0, "peak_device_memory_bytes": None})
     states.write(folder, "done", config, overrides or said, None)
     return folder
 

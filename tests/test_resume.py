@@ -14,9 +14,10 @@ from pathlib import Path
 
 import pytest
 
-from pet_cli import results, states
-from pet_cli.cli import main
-from pet_cli.files import locked, remove_temporaries
+from pet_cli.base.files import locked, remove_temporaries
+from pet_cli.commands.cli import main
+from pet_cli.results import summary
+from pet_cli.runs import states
 
 SMALL = ("model=random", "trainer.max_steps=3", "data.shots=4", "data.max_test=24")
 PET = ("ensemble=pet", "ensemble.seeds=1", "ensemble.student_steps=3", "data.max_unlabeled=40")
@@ -114,9 +115,9 @@ def test_a_run_that_was_cut_short_stands_beside_its_like(in_tmp: Path) -> None:
         (folder / name).unlink()
     state = json.loads((folder / "state.json").read_text())
     (folder / "state.json").write_text(json.dumps(state | {"status": "interrupted"}))
-    rows, summary = results.write_sweep(in_tmp / "s")
-    assert results.varied(summary, results.setting_keys(rows)) == ["pattern"]
-    assert [(line["pattern"], line["n"], line["failed"]) for line in summary] == [("p0", 2, 0), ("p1", 1, 1)]
+    rows, configurations = summary.write_sweep(in_tmp / "s")
+    assert summary.varied(configurations, summary.setting_keys(rows)) == ["pattern"]
+    assert [(line["pattern"], line["n"], line["failed"]) for line in configurations] == [("p0", 2, 0), ("p1", 1, 1)]
 
 
 def test_another_configuration_or_other_data_are_refused_with_the_reason(
@@ -141,7 +142,7 @@ def test_another_configuration_or_other_data_are_refused_with_the_reason(
 def test_what_a_killed_process_was_writing_is_removed_and_nothing_else(in_tmp: Path) -> None:
     code = (
         "import torch; from pathlib import Path; from safetensors.torch import save_file; "
-        "from pet_cli.files import atomic\n"
+        "from pet_cli.base.files import atomic\n"
         "for number in range(1000):\n"
         "    with atomic(Path(f'whole/{number}.safetensors')) as path: save_file({'w': torch.zeros(3_000_000)}, path)"
     )

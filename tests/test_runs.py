@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from pet_cli.cli import main
+from pet_cli.commands.cli import main
 
 SMALL = ("model=random", "trainer.max_steps=3", "data.shots=4", "data.max_test=24")
 
@@ -110,8 +110,8 @@ def test_a_saved_model_is_read_by_plain_from_pretrained_and_by_predict(
 ) -> None:
     from transformers import AutoModelForMaskedLM
 
-    from pet_cli.rows import read_rows
-    from pet_cli.saved import load_learner, saved_config
+    from pet_cli.data.rows import read_rows
+    from pet_cli.runs.saved import load_learner, saved_config
 
     for tuning in ("full", "head", "classifier"):
         assert main(["train", f"tuning={tuning}", f"hydra.run.dir={tuning}", *SMALL]) == 0

@@ -9,9 +9,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from pet_cli.data.examples import Example
+from pet_cli.data.sampling import capped, k_shot, ranked
 from pet_cli.errors import UserError
-from pet_cli.examples import Example
-from pet_cli.sampling import capped, k_shot, ranked
 
 LABELS = ["a", "b"]
 FIRST_TEN = [

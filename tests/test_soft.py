@@ -15,21 +15,21 @@ from families import FAMILIES, POSITIONS
 from tokenizers import AddedToken, Tokenizer, decoders, models, pre_tokenizers
 from torch import Tensor
 
-from pet_cli.cli import main
-from pet_cli.config import TUNINGS
+from pet_cli.commands.cli import main
+from pet_cli.commands.explain import explain
+from pet_cli.config.tuning import TUNINGS
 from pet_cli.errors import UserError
-from pet_cli.explain import explain
 from pet_cli.models.loading import load
 from pet_cli.models.masked import MaskedLM
-from pet_cli.prompts import Batch
-from pet_cli.template import Template
-from pet_cli.training import TrainSettings, train
+from pet_cli.prompts.batch import Batch
+from pet_cli.prompts.template import Template
+from pet_cli.training.loop import TrainSettings, train
 from pet_cli.tuning import LEARNERS, PromptLearner
 from pet_cli.tuning.p_tuning import PTuningLearner
 from pet_cli.tuning.prefix import PrefixLearner
 from pet_cli.tuning.soft import SoftLearner
-from pet_cli.verbalizer import Verbalizer
-from pet_cli.verbalizer_words import parse_words
+from pet_cli.verbalizers.manual import Verbalizer
+from pet_cli.verbalizers.words import parse_words
 
 ModelOf = Callable[[str], MaskedLM]
 
@@ -534,7 +534,7 @@ def test_explain_names_the_words_near_each_vector_and_how_far_it_moved(
 
 
 def test_an_untrained_prompt_has_not_moved(model_of: ModelOf) -> None:
-    from pet_cli.explain import neighbours
+    from pet_cli.commands.explain import neighbours
 
     learner = learner_of(model_of("bert"), "soft_prompt", '{text} {soft:"It was"} {mask}.')
     assert isinstance(learner, SoftLearner)

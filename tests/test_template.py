@@ -10,8 +10,9 @@ from hypothesis import strategies as st
 
 from pet_cli.errors import UserError
 from pet_cli.models.masked import MaskedLM
-from pet_cli.prompts import Prompt, PromptEncoder, buckets, collate
-from pet_cli.template import Border, Field, Mask, Soft, Template, Text, parse_plain, plain_template
+from pet_cli.prompts.batch import Prompt, buckets, collate
+from pet_cli.prompts.encoder import PromptEncoder
+from pet_cli.prompts.template import Border, Field, Mask, Soft, Template, Text, parse_plain, plain_template
 
 ModelOf = Callable[[str], MaskedLM]
 

@@ -13,23 +13,22 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor, nn
 
-from pet_cli.config import FullTuning, HeadTuning
+from pet_cli.config.tuning import FullTuning, HeadTuning
 from pet_cli.models.masked import MaskedLM
-from pet_cli.prompts import Prompt
-from pet_cli.template import Template
-from pet_cli.training import (
+from pet_cli.prompts.batch import Prompt
+from pet_cli.prompts.template import Template
+from pet_cli.training.loop import (
     TrainSettings,
     _linear,
     balanced_weights,
     batches,
-    default_learning_rate,
     steps_for,
     train,
 )
 from pet_cli.tuning.base import Encoded
 from pet_cli.tuning.full import FullLearner
 from pet_cli.tuning.head import HeadLearner
-from pet_cli.verbalizer import Verbalizer
+from pet_cli.verbalizers.manual import Verbalizer
 
 ModelOf = Callable[[str], MaskedLM]
 
@@ -90,8 +89,12 @@ def test_class_weights_by_hand() -> None:
 
 
 @pytest.mark.parametrize(("width", "rate"), [(1024, 1e-5), (768, 2.0528e-5), (384, 1.1612e-4), (256, 3.2e-4)])
-def test_the_default_rate_grows_as_models_narrow(width: int, rate: float) -> None:
-    assert default_learning_rate(width) == pytest.approx(rate, rel=1e-3)
+def test_the_default_rate_grows_as_models_narrow(
+    width: int, rate: float, model_of: Callable[[str], MaskedLM], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    lm = model_of("bert")
+    monkeypatch.setattr(lm, "width", width)
+    assert lm.default_learning_rate == pytest.approx(rate, rel=1e-3)
 
 
 def test_steps_are_epochs_of_batches_at_least_the_least_and_the_users_own_number_wins() -> None:

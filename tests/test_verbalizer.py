@@ -13,11 +13,11 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
-from pet_cli.composition import compose
-from pet_cli.config import verbalizer_words
+from pet_cli.commands.compose import compose
+from pet_cli.config.resolve import verbalizer_words
 from pet_cli.errors import UserError
-from pet_cli.verbalizer import Verbalizer
-from pet_cli.verbalizer_words import COMBINATIONS, all_words, parse_words
+from pet_cli.verbalizers.manual import Verbalizer
+from pet_cli.verbalizers.words import COMBINATIONS, all_words, parse_words
 
 LABELS = ["bad", "good"]
 quick = settings(max_examples=60, deadline=None)

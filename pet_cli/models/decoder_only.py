@@ -15,8 +15,8 @@ from torch import Tensor
 
 from pet_cli.errors import UserError
 from pet_cli.models.generative import ROOM, GenerativeLM, WordTokens, close_up, is_punctuation, without_borders
-from pet_cli.prompts import Batch, Prompt, collate
-from pet_cli.template import Mask, Template, Text
+from pet_cli.prompts.batch import Batch, Prompt, collate
+from pet_cli.prompts.template import Mask, Template, Text
 
 _RESCALED = ("final_logit_softcapping", "logit_scale", "logits_scaling")
 

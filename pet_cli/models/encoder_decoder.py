@@ -13,8 +13,8 @@ from torch import Tensor
 
 from pet_cli.errors import UserError
 from pet_cli.models.generative import ROOM, GenerativeLM, WordTokens, close_up, without_borders
-from pet_cli.prompts import Batch
-from pet_cli.template import Template
+from pet_cli.prompts.batch import Batch
+from pet_cli.prompts.template import Template
 
 _SENTINEL = "<extra_id_0>"
 

@@ -16,8 +16,8 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from pet_cli.models.base import LanguageModel
-from pet_cli.prompts import Batch
-from pet_cli.template import Border, Mask, Part, Soft, Text
+from pet_cli.prompts.batch import Batch
+from pet_cli.prompts.template import Border, Mask, Part, Soft, Text
 
 ROOM = 32
 """Positions left free behind a prompt for the label words, in models that number their positions."""

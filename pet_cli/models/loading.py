@@ -12,7 +12,7 @@ from typing import Any
 
 import torch
 
-from pet_cli import hub
+from pet_cli.base import hub
 from pet_cli.errors import UserError
 from pet_cli.models import smollm2
 from pet_cli.models.base import LanguageModel

@@ -16,7 +16,7 @@ from torch import Tensor, nn
 
 from pet_cli.errors import UserError
 from pet_cli.models.base import LanguageModel
-from pet_cli.prompts import Batch
+from pet_cli.prompts.batch import Batch
 
 
 class MaskedLM(LanguageModel):

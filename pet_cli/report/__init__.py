@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from pet_cli.files import atomic, write_text
+from pet_cli.base.files import atomic, write_text
 
 
 def write_report(folders: Sequence[Path], out: Path | None = None) -> Path:

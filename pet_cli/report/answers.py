@@ -7,10 +7,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from pet_cli.config import verbalizer_words
-from pet_cli.data import load
+from pet_cli.config.resolve import verbalizer_words
+from pet_cli.data.examples import Example
+from pet_cli.data.load import load
 from pet_cli.errors import UserError
-from pet_cli.examples import Example
 from pet_cli.report.runs import Configuration, Study
 from pet_cli.report.values import PVP
 
@@ -101,8 +101,8 @@ def mistakes(configuration: Configuration, most: int) -> list[Mistake]:
 
 def texts(configuration: Configuration, wanted: Sequence[Mistake]) -> tuple[dict[int, str], str | None]:
     """The texts of test examples by row, from the data once more, and why some are missing, where they are."""
-    from pet_cli.config import labels
-    from pet_cli.saved import saved_config
+    from pet_cli.config.resolve import labels
+    from pet_cli.runs.saved import saved_config
 
     found: dict[int, str] = {}
     seen = set()
@@ -138,7 +138,7 @@ def text_of(example: Example) -> str:
 
 def words(configuration: Configuration) -> list[str]:
     """The labels, each with its words where one verbalizer gives them: `negative (terrible, bad)`."""
-    from pet_cli.saved import saved_config
+    from pet_cli.runs.saved import saved_config
 
     run = configuration.runs[0]
     if run.is_ensemble or run.tuning == "classifier":

@@ -6,7 +6,7 @@ import math
 import shlex
 from collections.abc import Iterable, Sequence
 
-from pet_cli import conf_files
+from pet_cli.config import files as conf_files
 
 # What a run may be started with that does not change what it computes.
 _LEFT_OUT = ("resume",)

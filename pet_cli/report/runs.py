@@ -11,11 +11,12 @@ from typing import Any
 
 import numpy as np
 
-from pet_cli import results, states
+from pet_cli.base.files import read_json
 from pet_cli.errors import UserError
-from pet_cli.files import read_json
 from pet_cli.report.statistics import Estimate, estimate
 from pet_cli.report.values import CORE, PVP, brief, natural, shown
+from pet_cli.results import summary
+from pet_cli.runs import states, store
 
 # Settings that say what is classified: accuracies are compared within equal ones only.
 DATASET = ("task", "data.path", "data.fields", "data.label", "data.labels", "data.test_fraction")
@@ -65,18 +66,18 @@ class Run:
     @property
     def tuning(self) -> Any:
         """The tuning mode itself, whatever the file is called that chose it."""
-        return results.select(self.config, "tuning")
+        return summary.select(self.config, "tuning")
 
     @property
     def is_ensemble(self) -> bool:
-        return results.select(self.config, "ensemble") not in (None, "none")
+        return summary.select(self.config, "ensemble") not in (None, "none")
 
     @functools.cached_property
     def dataset(self) -> tuple[str, ...]:
         """Equal for runs whose test examples come from the same source."""
-        source = () if results.select(self.config, "data.path") else ("hub", "config", "revision", "path")
+        source = () if summary.select(self.config, "data.path") else ("hub", "config", "revision", "path")
         keys = (*DATASET, *(f"task.source.{key}" for key in source))
-        own = [results.select(self.config, key) or None for key in keys]
+        own = [summary.select(self.config, key) or None for key in keys]
         return tuple(json.dumps(value, sort_keys=True, default=str) for value in own)
 
     @functools.cached_property
@@ -107,7 +108,7 @@ class Study:
     """All that a report is about.
 
     Attributes:
-        rows: the flat rows of the finished runs, as `results.table` makes them.
+        rows: the flat rows of the finished runs, as `summary.table` makes them.
         varied: the settings that differ between finished runs.
         keys: as few of them as tell the configurations apart.
         shared: the settings that all have in common.
@@ -174,14 +175,14 @@ def _read(folders: Sequence[Path]) -> Study:
     for folder in folders:
         if not folder.is_dir():
             raise UserError(f"{folder}: no such folder; pet list runs shows the finished ones.")
-        below = results.run_folders(folder)
+        below = summary.run_folders(folder)
         if not below:
             raise UserError(f"{folder} holds no runs; give the folder of a sweep or of a run.")
         for run in below:
             found.setdefault(run.resolve(), run)
     stands = {folder: states.read(folder) for folder in found.values()}
     files = {folder: _files(folder) for folder, state in stands.items() if state["status"] == "done"}
-    rows = results.table(list(stands))
+    rows = summary.table(list(stands))
     runs: list[Run] = []
     own_rows: list[Mapping[str, Any]] = []
     unfinished: dict[str, str] = {}
@@ -213,7 +214,7 @@ def _said(value: Any) -> Any:
 
 def _files(folder: Path) -> tuple[dict[str, Any], dict[str, Any], dict[str, Any]]:
     """Configuration, metrics and timing of a finished run, checked for what a report reads of them."""
-    config = results.read_config(folder)
+    config = store.read_config(folder)
     for name in ("data", "trainer", "tuning"):
         if not isinstance(config.get(name), dict):
             raise UserError(f"{folder / 'config.yaml'} is damaged: no settings '{name}'.")
@@ -260,7 +261,7 @@ def _run(
     metrics: Mapping[str, Any],
     timing: Mapping[str, Any],
 ) -> Run:
-    values = {key: row[key] for key in results.setting_keys([row]) if key != "template"}
+    values = {key: row[key] for key in summary.setting_keys([row]) if key != "template"}
     if row.get("template") is not None:
         values["pattern"] = row["template"]
     return Run(

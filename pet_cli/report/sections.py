@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from pet_cli import results
 from pet_cli.report import answers, commands, compare, cost, curves, ensembles, examples, spread, wording
 from pet_cli.report.document import Block, Bullets, Code, Document, Section, Table, Text
 from pet_cli.report.runs import Study
 from pet_cli.report.statistics import Decomposition
 from pet_cli.report.values import short, shown
+from pet_cli.results import summary
 
 MOST_ROWS = 12
 MOST_COMMANDS = 20
@@ -64,7 +64,7 @@ def in_short(
     for dataset, title in study.datasets.items():
         prefix = f"{title}: " if len(study.datasets) > 1 else ""
         rows = [row for row in study.rows if rows_of.get(str(row["path"])) == dataset]
-        sentence = results.spread(results.summarise(rows))
+        sentence = summary.spread(summary.summarise(rows))
         own = [one for one in study.configurations if one.runs[0].dataset == dataset]
         if sentence is None:
             best = max(own, key=lambda one: one.accuracy.mean)

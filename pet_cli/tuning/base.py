@@ -13,14 +13,15 @@ import torch.nn.functional as F
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
+from pet_cli.base.files import atomic
+from pet_cli.base.memo import Memo
 from pet_cli.errors import UserError
-from pet_cli.files import atomic
-from pet_cli.memo import Memo
 from pet_cli.models.base import LanguageModel
-from pet_cli.prompts import Batch, Prompt, PromptEncoder, buckets, word_ids
-from pet_cli.template import Template
+from pet_cli.prompts.batch import Batch, Prompt, buckets
+from pet_cli.prompts.encoder import PromptEncoder, word_ids
+from pet_cli.prompts.template import Template
 from pet_cli.tuning.slots import hard_template
-from pet_cli.verbalizer import Verbalizer
+from pet_cli.verbalizers.manual import Verbalizer
 
 Advance = Callable[[int], None]
 

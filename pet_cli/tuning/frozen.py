@@ -13,8 +13,8 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
+from pet_cli.base.files import atomic
 from pet_cli.errors import UserError
-from pet_cli.files import atomic
 from pet_cli.models.base import LanguageModel
 from pet_cli.tuning.base import Encoded, PromptLearner
 

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from pet_cli.errors import UserError
 from pet_cli.models.masked import MaskedLM
-from pet_cli.template import Template
+from pet_cli.prompts.template import Template
 from pet_cli.tuning.base import Encoded, decay_groups
 from pet_cli.tuning.slots import hard_template
 from pet_cli.tuning.zero_shot import ZeroShotLearner

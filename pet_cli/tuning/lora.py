@@ -15,8 +15,8 @@ from typing import Any
 from safetensors.torch import save_file
 from torch import nn
 
+from pet_cli.base.files import atomic, read_json, write_json
 from pet_cli.errors import UserError
-from pet_cli.files import atomic, read_json, write_json
 from pet_cli.tuning.frozen import FrozenLearner, exchanged
 
 _NAME = "default"

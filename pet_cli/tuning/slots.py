@@ -5,38 +5,19 @@ Initialisation follows Lester et al. (EMNLP 2021): random, frequent tokens, or t
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 
 import torch
 from torch import Tensor
 
 from pet_cli.errors import UserError, not_allowed
 from pet_cli.models.base import LanguageModel
-from pet_cli.prompts import PromptEncoder, word_ids
-from pet_cli.template import Border, Field, Mask, Part, Soft, Template, Text
+from pet_cli.prompts.encoder import PromptEncoder, word_ids
+from pet_cli.prompts.template import Part, Soft, Template, Text, source_of
 
 INITS = ("random", "vocab", "labels", "text")
 FREQUENT = 5000
 """`vocab` draws from this many tokens of the lowest ids, which the most frequent tokens have."""
-
-
-def source_of(parts: Iterable[Part]) -> str:
-    """The line that parses to these parts."""
-    return "".join(map(_source_of_part, parts))
-
-
-def _source_of_part(part: Part) -> str:
-    if isinstance(part, Mask):
-        return "{mask}"
-    if isinstance(part, Border):
-        return " | "
-    if isinstance(part, Field):
-        flags = ",".join(flag for flag in ("strip", "lower", "keep") if getattr(part, flag))
-        return f"{{{part.name}:{flags}}}" if flags else f"{{{part.name}}}"
-    if isinstance(part, Soft):
-        name = "" if part.name is None else f"@{part.name}"
-        return f"{{soft{name}*{part.count}}}" if part.text is None else f'{{soft{name}:"{part.text}"}}'
-    return part.text.replace("{", "{{").replace("}", "}}").replace("|", "||")
 
 
 def hard_template(template: Template, tuning: str, leave_out: bool = False) -> Template:

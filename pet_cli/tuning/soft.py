@@ -10,9 +10,9 @@ import torch.nn.functional as F
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
+from pet_cli.base.files import atomic, write_json
 from pet_cli.errors import UserError
-from pet_cli.files import atomic, write_json
-from pet_cli.prompts import Batch
+from pet_cli.prompts.batch import Batch
 from pet_cli.tuning.frozen import FrozenLearner
 from pet_cli.tuning.slots import embedding_scale, initial_vectors
 

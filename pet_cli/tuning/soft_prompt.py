@@ -8,8 +8,8 @@ import torch
 from torch import Tensor, nn
 
 from pet_cli.errors import UserError
-from pet_cli.prompts import Batch
-from pet_cli.template import Template
+from pet_cli.prompts.batch import Batch
+from pet_cli.prompts.template import Template
 from pet_cli.tuning.slots import check_init, soft_template
 from pet_cli.tuning.soft import SoftLearner
 

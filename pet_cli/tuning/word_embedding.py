@@ -9,8 +9,9 @@ from typing import Any
 from torch import Tensor
 
 from pet_cli.errors import UserError
-from pet_cli.prompts import Prompt, PromptEncoder, _Rendered
-from pet_cli.template import Field, Template, Text
+from pet_cli.prompts.batch import Prompt
+from pet_cli.prompts.encoder import PromptEncoder, _Rendered
+from pet_cli.prompts.template import Field, Template, Text
 from pet_cli.tuning.base import decay_groups
 from pet_cli.tuning.slots import look_up
 from pet_cli.tuning.soft import SoftLearner
@@ -113,9 +114,7 @@ class WordEmbeddingLearner(SoftLearner):
     def parameter_groups(self, learning_rate: float) -> list[dict[str, Any]]:
         groups = super().parameter_groups(learning_rate)
         if self.trains_model:
-            from pet_cli.training import default_learning_rate
-
-            rate = self.settings.model_learning_rate or default_learning_rate(self.lm.width)
+            rate = self.settings.model_learning_rate or self.lm.default_learning_rate
             groups += decay_groups(list(self.lm.model.named_parameters()), rate)
         return groups
 

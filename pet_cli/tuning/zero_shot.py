@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from pet_cli.template import Template
+from pet_cli.prompts.template import Template
 from pet_cli.tuning.base import Advance, Encoded, PromptLearner
 from pet_cli.tuning.slots import hard_template
 

@@ -1,0 +1,125 @@
+"""`pet ensemble`: finished runs combined again, from their predictions alone."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from pet_cli.base.files import write_json, write_jsonl
+from pet_cli.ensembles.combine import COMBINATIONS, combine, confidence_weights, log_softmax
+from pet_cli.errors import UserError, not_allowed
+from pet_cli.runs import store
+from pet_cli.tasks.metrics import evaluate
+
+_WEIGHTS = ("uniform", "confidence")
+
+
+def recombine(runs: Sequence[str], how: str, weights: str, output: str | None = None) -> int:
+    """Combines runs, or the members of ensemble runs, on the test examples they share; prints the table.
+
+    Args:
+        weights: `uniform`, `confidence`, or numbers separated by commas, one for each member.
+    """
+    if how not in COMBINATIONS:
+        raise not_allowed("--combine", how, COMBINATIONS)
+    members: dict[str, list[dict[str, Any]]] = {}
+    for run in runs:
+        for name, rows in _members(Path(run)).items():
+            if name in members:
+                name = f"{Path(run).name}/{name}"
+            members[name] = rows
+    _same(members)
+    first = next(iter(members.values()))
+    labels = list(first[0]["probabilities"])
+    gold = [labels.index(row["gold"]) for row in first]
+    log_probabilities = np.stack([_log_probabilities(rows, labels) for rows in members.values()])
+    share = _weights(weights, log_probabilities)
+    answer = np.exp(combine(log_probabilities, how, share))
+    answer /= answer.sum(axis=1, keepdims=True)
+    metrics = evaluate(gold, answer, labels)
+    if output is not None:
+        _write(Path(output), metrics, first, answer, labels, list(members), how, weights)
+    from pet_cli.commands.tables import console, plain_table
+
+    table = plain_table("member", "accuracy", "macro-F1")
+    for name, one in zip(members, log_probabilities, strict=True):
+        own = evaluate(gold, np.exp(one), labels)
+        table.add_row(name, f"{own['accuracy']:.3f}", f"{own['macro_f1']:.3f}")
+    table.add_row(f"ensemble ({how})", f"{metrics['accuracy']:.3f}", f"{metrics['macro_f1']:.3f}", style="bold")
+    console().print(table)
+    return 0
+
+
+def _members(folder: Path) -> dict[str, list[dict[str, Any]]]:
+    path = folder / "predictions.jsonl"
+    if not path.is_file():
+        raise UserError(f"{folder} is not the folder of a finished run (no predictions.jsonl).")
+    try:
+        rows = [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
+        names = list(rows[0].get("members", {}))
+        if not names:
+            return {folder.name: rows}
+        return {name: [{**row, "probabilities": row["members"][name]} for row in rows] for name in names}
+    except (ValueError, KeyError, IndexError):
+        raise UserError(f"{path} is damaged.") from None
+
+
+def _same(members: dict[str, list[dict[str, Any]]]) -> None:
+    first_name, first = next(iter(members.items()))
+    for name, rows in members.items():
+        if list(rows[0]["probabilities"]) != list(first[0]["probabilities"]):
+            raise UserError(f"{name} and {first_name} have different labels.")
+        if [(row["row"], row["gold"]) for row in rows] != [(row["row"], row["gold"]) for row in first]:
+            raise UserError(
+                f"{name} and {first_name} were scored on different test examples; give the runs the same data and "
+                "data.max_test, and the same data.seed where it is capped."
+            )
+
+
+def _log_probabilities(rows: Sequence[dict[str, Any]], labels: Sequence[str]) -> np.ndarray:
+    table = np.array([[row["probabilities"][label] for label in labels] for row in rows])
+    return log_softmax(np.log(np.maximum(table, 1e-30)))
+
+
+def _weights(weights: str, log_probabilities: np.ndarray) -> np.ndarray | None:
+    if weights == "uniform":
+        return None
+    if weights == "confidence":
+        return confidence_weights(log_probabilities)
+    try:
+        numbers = np.array([float(weight) for weight in weights.split(",")])
+    except ValueError:
+        raise not_allowed("--weights", weights, (*_WEIGHTS, "numbers such as 1,1,2")) from None
+    if len(numbers) != len(log_probabilities):
+        raise UserError(f"--weights {weights}: {len(numbers)} weights for {len(log_probabilities)} members.")
+    if (numbers < 0).any() or not numbers.any():
+        raise UserError(f"--weights {weights}: must be >= 0 and not all 0.")
+    return numbers
+
+
+def _write(
+    folder: Path,
+    metrics: dict[str, Any],
+    rows: Sequence[dict[str, Any]],
+    answer: np.ndarray,
+    labels: Sequence[str],
+    names: Sequence[str],
+    how: str,
+    weights: str,
+) -> None:
+    extra = {"combined": list(names), "combine": how, "weights": weights, "versions": store.versions()}
+    write_json(folder / "metrics.json", metrics | extra)
+    predictions = [
+        {
+            "row": row["row"],
+            "gold": row["gold"],
+            "predicted": labels[int(line.argmax())],
+            "probabilities": {label: float(f"{p:.6g}") for label, p in zip(labels, line, strict=True)},
+        }
+        for row, line in zip(rows, answer, strict=True)
+    ]
+    write_jsonl(folder / "predictions.jsonl", predictions)

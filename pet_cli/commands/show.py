@@ -1,0 +1,97 @@
+"""`pet show`: one text as the model reads it, and what the model would fill in."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+from pet_cli.config.schema import PetConfig
+from pet_cli.config.tuning import ZeroShotTuning
+from pet_cli.data.load import fields_of
+from pet_cli.errors import UserError
+
+
+def show(texts: list[str] | None, row: int, overrides: Sequence[str], config_dir: str | None = None) -> int:
+    """Prints the prompt's text, tokens and segments, the top words at the mask, and the label scores."""
+    from pet_cli.commands.compose import compose
+
+    config = compose(overrides, config_dir)
+    if config.tuning.name == "classifier":
+        raise UserError("tuning=classifier: it has no prompt to show.")
+    from pet_cli.runs.session import Session
+
+    session = Session()
+    fields = _fields(config, texts, row, session)
+    _print(config, fields, session)
+    return 0
+
+
+def _fields(config: PetConfig, texts: list[str] | None, row: int, session: object) -> dict[str, str]:
+    from pet_cli.runs.session import Session
+
+    assert isinstance(session, Session)
+    if texts:
+        return fields_of(config.task, texts)
+    alone = replace(config, tuning=ZeroShotTuning())  # the test split alone is looked at
+    examples = session.splits(alone)["test"].examples
+    if not 0 <= row < len(examples):
+        raise UserError(f"--row {row}: the test split has rows 0 to {len(examples) - 1}.")
+    return dict(examples[row].fields)
+
+
+def _print(config: PetConfig, fields: dict[str, str], session: object) -> None:
+    import torch
+
+    from pet_cli.commands.tables import console, plain_table
+    from pet_cli.runs.session import Session
+    from pet_cli.runs.single import build_learner
+    from pet_cli.tuning import LEARNERS, PromptLearner
+    from pet_cli.tuning.soft import SoftLearner
+
+    assert isinstance(session, Session)
+    if not issubclass(LEARNERS[config.tuning.name], SoftLearner):
+        config.tuning = ZeroShotTuning()
+    lm = session.language_model(config)
+    torch.manual_seed(config.trainer.seed)  # what trainable tokens start as
+    learner = build_learner(config, lm, session)
+    assert isinstance(learner, PromptLearner)
+    encoded = learner.encode([fields])
+    prompt = encoded.prompts[0]
+    out = console()
+    out.print(f"template  {learner.template.source}", highlight=False, markup=False)
+    batch = lm.collate([prompt])  # what the model reads: of a decoder-only model's prompt, the part up to the mask
+    ids, types = batch.input_ids[0].tolist(), batch.token_type_ids[0].tolist()
+    slots = [-1] * len(ids) if batch.soft is None else batch.soft[0].tolist()
+    tokens = [
+        token if slot < 0 else f"{{soft {slot}}}"
+        for token, slot in zip(lm.tokenizer.convert_ids_to_tokens(ids), slots, strict=True)
+    ]
+    hard = [index for index, slot in zip(ids, slots, strict=True) if slot < 0]
+    out.print(f"prompt    {lm.tokenizer.decode(hard)}", highlight=False, markup=False)
+    for segment in sorted(set(types)):
+        name = f"tokens {'AB'[segment]}" if len(set(types)) > 1 else "tokens"
+        own = [token for token, kind in zip(tokens, types, strict=True) if kind == segment]
+        out.print(f"{name:<9} {' '.join(own)}", highlight=False, markup=False)
+    cut = f", {prompt.cut} cut" if prompt.cut else ""
+    place = "the answer behind the last" if lm.family == "decoder_only" else f"mask at {prompt.masks[0]}"
+    out.print(f"length    {len(ids)} tokens, {place}{cut}", highlight=False, markup=False)
+    if batch.soft is not None:
+        soft = " ".join(str(position) for position, slot in enumerate(slots) if slot >= 0)
+        out.print(f"soft at   {soft} (as they start, before any training)", highlight=False, markup=False)
+    several = any(len(ids) > 1 for ids in learner.word_ids)
+    with torch.inference_mode():
+        logits = lm.word_scores(lm.states(batch, learner.embeds(batch))[0, 0], None)
+        top = logits.softmax(0).topk(8)
+        words = [lm.tokenizer.decode([i]).strip() for i in top.indices.tolist()]
+        shown = ", ".join(f"{word} {p:.3f}" for word, p in zip(words, top.values.tolist(), strict=True))
+        out.print(f"top words {shown}", highlight=False, markup=False)
+        scores = learner.word_scores(encoded, [0])[0] if several else logits.log_softmax(0)[learner.words]
+        probabilities = scores.exp().tolist()
+        label_scores = learner.label_scores(encoded, [0]).softmax(dim=1)[0].tolist()
+    of = "per token" if several and lm.normalise else "in the vocabulary"
+    table = plain_table("label", f"words (probability {of})", "probability")
+    flat = list(zip(learner.verbalizer.owners, learner.verbalizer.flat, probabilities, strict=True))
+    for index, label in enumerate(learner.labels):
+        own_words = ", ".join(f"{word} {p:.2g}" for owner, word, p in flat if owner == index)
+        table.add_row(label, own_words, f"{label_scores[index]:.3f}")
+    out.print(table)

@@ -1,0 +1,112 @@
+"""What follows from the settings of a run: labels, templates, label words, members."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+from pet_cli.config.ensemble import NoEnsemble, PvpsEnsemble
+from pet_cli.config.schema import PetConfig
+from pet_cli.errors import UserError, not_allowed
+from pet_cli.prompts.template import Template, parse_plain, plain_template
+from pet_cli.verbalizers.words import all_words, parse_words
+
+
+def pvps(config: PetConfig) -> list[tuple[Any, Any]]:
+    """The (pattern, verbalizer) pairs of an ensemble's members."""
+    ensemble = config.ensemble
+    listed = getattr(ensemble, "pvps", None)
+    if listed is not None:
+        if not isinstance(listed, (list, tuple)) or not all(
+            isinstance(p, (list, tuple)) and len(p) == 2 for p in listed
+        ):
+            raise UserError(f"ensemble.pvps={listed}: write pairs, such as [[p0,v0],[p1,v1]].")
+        pairs = [(pattern, verbalizer) for pattern, verbalizer in listed]
+    else:
+        patterns = _ids("ensemble.patterns", ensemble.patterns, "p", len(config.task.patterns))
+        words = getattr(ensemble, "verbalizers", None)
+        if words is None and type(ensemble) is PvpsEnsemble and config.task.pvps and ensemble.patterns is None:
+            return [(pattern, verbalizer) for pattern, verbalizer in config.task.pvps]
+        if words is None:
+            words = [config.verbalizer] if type(ensemble) is not PvpsEnsemble else None
+        verbalizers = _ids("ensemble.verbalizers", words, "v", len(config.task.verbalizers))
+        pairs = [(pattern, verbalizer) for pattern in patterns for verbalizer in verbalizers]
+    if not pairs:
+        raise UserError("ensemble: no members.")
+    return pairs
+
+
+def _ids(key: str, given: Any, letter: str, n: int) -> list[Any]:
+    if given is None:
+        return [f"{letter}{index}" for index in range(n)]
+    if not isinstance(given, (list, tuple)):
+        raise UserError(f"{key}={given}: write a list, such as [{letter}0,{letter}1].")
+    return list(given)
+
+
+def member_config(config: PetConfig, pattern: Any, verbalizer: Any, seed: int | None = None) -> PetConfig:
+    """The settings of one member: a run of its own, with one template and one verbalizer."""
+    by_id = isinstance(pattern, str) and pattern[:1] == "p" and pattern[1:].isdigit()
+    return replace(
+        config,
+        pattern=pattern if by_id else "p0",
+        template=None if by_id else pattern,
+        verbalizer=verbalizer,
+        ensemble=NoEnsemble(),
+        trainer=replace(config.trainer, seed=config.trainer.seed if seed is None else seed),
+    )
+
+
+def trains(config: PetConfig) -> bool:
+    """Whether a run has anything to train: its tuning mode, or the weights of label words alone."""
+    return config.tuning.name != "zero_shot" or config.scoring.combine == "learned"
+
+
+def labels(config: PetConfig) -> list[str]:
+    """The label names in their order; those of a custom task are the keys of its verbalizer."""
+    if config.task.labels:
+        return list(config.task.labels)
+    if isinstance(config.verbalizer, dict):
+        return [str(label) for label in config.verbalizer]
+    if config.data.labels:
+        return list(dict.fromkeys(str(label) for label in config.data.labels.values()))
+    raise UserError(
+        f"task={config.task.name} names no labels: give them with their words, "
+        "such as verbalizer='{1: terrible, 5: great}'."
+    )
+
+
+def _by_id(key: str, given: Any, letter: str, items: list[Any], task: str, others: tuple[str, ...] = ()) -> Any:
+    ids = [f"{letter}{index}" for index in range(len(items))]
+    if str(given) not in ids:
+        if not ids:
+            raise UserError(f"{key}={given}: task '{task}' has none of its own; give one in full.")
+        raise not_allowed(key, given, [*ids, *others])
+    return items[ids.index(str(given))]
+
+
+def template_source(config: PetConfig) -> str:
+    """The template's line: `template=` in full, else the task's by its id in `pattern=`."""
+    if config.template is not None:
+        return config.template
+    source: str = _by_id("pattern", config.pattern, "p", config.task.patterns, config.task.name)
+    return source
+
+
+def prompt_template(config: PetConfig) -> Template:
+    return Template.parse(template_source(config), list(config.task.fields))
+
+
+def input_template(config: PetConfig) -> Template:
+    """The plain input of a classifier: the task's fields, no cloze."""
+    return parse_plain(plain_template(list(config.task.fields)))
+
+
+def verbalizer_words(config: PetConfig) -> dict[str, dict[str, float]]:
+    """label -> word -> weight: the mapping in `verbalizer=`, the task's by its id, or all words of all the task's."""
+    verbalizer = config.verbalizer
+    if verbalizer == "all" and config.task.verbalizers:
+        return all_words([parse_words(one, labels(config)) for one in config.task.verbalizers])
+    if not isinstance(verbalizer, dict):
+        verbalizer = _by_id("verbalizer", verbalizer, "v", config.task.verbalizers, config.task.name, ("all",))
+    return parse_words(verbalizer, labels(config))

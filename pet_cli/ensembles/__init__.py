@@ -1,0 +1,1 @@
+"""Several templates, verbalizers, seeds or models as one answer; PET and iPET."""

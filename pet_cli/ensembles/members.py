@@ -1,0 +1,322 @@
+"""Ensembles of patterns, PVPs and seeds: their members, and the run that combines them.
+
+A member is a run of its own with one template and one verbalizer; its folder lies below the ensemble's and holds all
+that a run's folder holds, so finished members are taken as they are when an ensemble is resumed.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from safetensors.torch import load_file, save_file
+from torch import Tensor
+
+from pet_cli.base.files import atomic, read_json, write_json
+from pet_cli.base.progress import Progress
+from pet_cli.config import resolve
+from pet_cli.config.schema import PetConfig
+from pet_cli.config.tuning import ZeroShotTuning
+from pet_cli.data.examples import Split
+from pet_cli.ensembles.combine import combine, confidence_weights, fit_weights
+from pet_cli.ensembles.views import ViewsLearner
+from pet_cli.errors import UserError
+from pet_cli.runs import states, store
+from pet_cli.runs.session import Session
+from pet_cli.runs.single import (
+    Auxiliary,
+    Clock,
+    Fitted,
+    Outcome,
+    ask,
+    build_learner,
+    facts,
+    fit,
+    fit_and_score,
+    outcome_of,
+    predictions,
+    warnings,
+)
+from pet_cli.tasks.metrics import evaluate
+from pet_cli.tuning import PromptLearner
+
+
+@dataclass(frozen=True)
+class Member:
+    """One member: its name (`p0-v0`, with `-s1` for a further seed) and its own run's settings."""
+
+    name: str
+    config: PetConfig
+
+
+@dataclass
+class Said:
+    """What a member said: label scores by split, its metrics, and its weight by PET's rule.
+
+    Attributes:
+        scores: split name -> `[examples, labels]`.
+        before: accuracy on the training examples before training; None where there are none.
+    """
+
+    name: str
+    scores: dict[str, Tensor]
+    metrics: dict[str, Any]
+    before: float | None = None
+
+
+@dataclass
+class Stage:
+    """What the members of one ensemble share while they run."""
+
+    config: PetConfig
+    out: Path
+    session: Session
+    splits: Mapping[str, Split]
+    clock: Clock
+    progress: Progress
+    score: Sequence[str] = ("test",)
+    auxiliary: Auxiliary | None = None
+    trained: int = 0
+    results: list[Said] = field(default_factory=list)
+
+
+def members(config: PetConfig) -> list[Member]:
+    """Every pair of template and verbalizer under every training seed, pairs first."""
+    ensemble = config.ensemble
+    seeds = 1 if ensemble.average == "weights" else ensemble.seeds
+    found = []
+    for repetition in range(seeds):
+        for pattern, verbalizer in resolve.pvps(config):
+            name = f"{_label(pattern, 't')}-{_label(verbalizer, 'w')}" + (f"-s{repetition}" if repetition else "")
+            seed = config.trainer.seed + repetition
+            found.append(Member(name, resolve.member_config(config, pattern, verbalizer, seed)))
+    return found
+
+
+def _label(given: Any, letter: str) -> str:
+    """An id as it is; a template or mapping in full by a short hash."""
+    text = str(given)
+    if len(text) <= 4 and text.isalnum():
+        return text
+    return letter + hashlib.sha256(text.encode()).hexdigest()[:6]
+
+
+def run_member(member: Member, stage: Stage, splits: Mapping[str, Split], folder: Path) -> Said:
+    """Trains and asks a member, or takes it from its folder where it has finished with equal settings and data."""
+    session, progress = stage.session, stage.progress
+    data = "-".join(splits[name].fingerprint for name in ("train", *stage.score) if name in splits)
+    key = f"{states.fingerprint(member.config)}-{hashlib.sha256(data.encode()).hexdigest()[:16]}"
+    if _finished(folder, key):
+        return _load(member, folder)
+    title = progress.prefix
+    progress.prefix = f"{title} {member.name}".strip()
+    try:
+        before = _accuracy_before(member.config, stage, splits)
+        if stage.config.ensemble.average == "weights" and stage.config.ensemble.seeds > 1:
+            fitted = _averaged(member.config, stage, splits)
+        else:
+            fitted = fit_and_score(
+                member.config, session, splits, stage.score, stage.clock, progress, auxiliary=stage.auxiliary
+            )
+    finally:
+        progress.prefix = title
+    stage.trained += fitted.trained is not None
+    outcome = outcome_of(member.config, fitted, splits)
+    said = Said(member.name, fitted.scores, outcome.metrics, before)
+    fitted.learner.save(folder, whole=stage.config.save_model == "always")
+    labels = fitted.learner.labels
+    store.write_run(folder, member.config, outcome.metrics, predictions(splits["test"], outcome.scores, labels), splits)
+    scores = {name: tensor.contiguous() for name, tensor in fitted.scores.items()}
+    with atomic(folder / "scores.safetensors") as temporary:
+        save_file(scores, temporary, metadata={"before": "" if before is None else repr(before)})
+    write_json(folder / "state.json", {"status": "done", "fingerprint": key})
+    return said
+
+
+def _finished(folder: Path, key: str) -> bool:
+    state = folder / "state.json"
+    return state.is_file() and read_json(state) == {"status": "done", "fingerprint": key}
+
+
+def _load(member: Member, folder: Path) -> Said:
+    from safetensors import safe_open
+
+    path = folder / "scores.safetensors"
+    with safe_open(path, "pt") as file:
+        before = (file.metadata() or {}).get("before", "")
+    scores = load_file(path)
+    return Said(member.name, scores, read_json(folder / "metrics.json"), float(before) if before else None)
+
+
+def _accuracy_before(config: PetConfig, stage: Stage, splits: Mapping[str, Split]) -> float | None:
+    """PET's weight: the untrained model's accuracy on the training examples."""
+    if stage.config.ensemble.weights != "accuracy" or not splits.get("train"):
+        return None
+    untrained = replace(config, tuning=ZeroShotTuning())
+    learner = build_learner(untrained, stage.session.language_model(untrained), stage.session)
+    scores, _ = ask(learner, splits["train"], stage.clock, stage.progress)
+    return float((scores.argmax(dim=1) == torch.tensor(splits["train"].targets)).float().mean())
+
+
+def _averaged(config: PetConfig, stage: Stage, splits: Mapping[str, Split]) -> Fitted:
+    """One member trained under several seeds, its trained weights averaged: one model at inference."""
+    total: dict[str, Tensor] = {}
+    seeds = stage.config.ensemble.seeds
+    trained = None
+    for repetition in range(seeds):
+        own = replace(config, trainer=replace(config.trainer, seed=config.trainer.seed + repetition))
+        learner = build_learner(own, stage.session.language_model(own), stage.session)
+        trained = fit(own, learner, splits, stage.clock, stage.progress, auxiliary=stage.auxiliary) or trained
+        for name, tensor in _trained_tensors(learner).items():
+            share = tensor.detach().double() / seeds
+            total[name] = total[name] + share if name in total else share
+    with torch.no_grad():
+        for name, tensor in _trained_tensors(learner).items():
+            tensor.copy_(total[name])
+    fitted = Fitted(learner, {}, trained, 0)
+    for name in stage.score:
+        fitted.scores[name], shortened = ask(learner, splits[name], stage.clock, stage.progress)
+        fitted.shortened += shortened if name == "test" else 0
+    return fitted
+
+
+def _trained_tensors(learner: Any) -> dict[str, Tensor]:
+    own = {f"small.{name}": tensor for name, tensor in learner.small_parts().items()}
+    if learner.trains_model:
+        own |= {f"model.{name}": tensor for name, tensor in learner.lm.model.named_parameters()}
+    return own
+
+
+def run_shared(found: Sequence[Member], stage: Stage, splits: Mapping[str, Split]) -> list[Said]:
+    """One model trained on all members' views of each example, asked once through each view."""
+    config = stage.config
+    lm = stage.session.language_model(config)
+    before = [_accuracy_before(member.config, stage, splits) for member in found]
+    lm = stage.session.language_model(config)
+    torch.manual_seed(config.trainer.seed)
+    views = [build_learner(member.config, lm, stage.session) for member in found]
+    assert all(isinstance(view, PromptLearner) for view in views)
+    learner = ViewsLearner([view for view in views if isinstance(view, PromptLearner)])
+    trained = fit(config, learner, learner.spread(splits), stage.clock, stage.progress)
+    if stage.config.save_model == "always" and trained is not None:
+        lm.save(stage.out / "model")
+    said = []
+    for member, view, weight in zip(found, views, before, strict=True):
+        fitted = Fitted(view, {}, trained, 0)
+        for name in stage.score:
+            fitted.scores[name], fitted.shortened = ask(view, splits[name], stage.clock, stage.progress)
+        said.append(Said(member.name, fitted.scores, outcome_of(member.config, fitted, splits).metrics, weight))
+    return said
+
+
+def run_members(stage: Stage) -> list[Said]:
+    """All members of an ensemble on the run's own sample."""
+    found = members(stage.config)
+    if stage.config.ensemble.models == "shared":
+        return run_shared(found, stage, stage.splits)
+    total = len(found)
+    title = stage.progress.prefix
+    said = []
+    for number, member in enumerate(found, start=1):
+        stage.progress.prefix = f"{title} member {number} of {total}".strip()
+        said.append(run_member(member, stage, stage.splits, stage.out / "members" / member.name))
+    stage.progress.prefix = title
+    return said
+
+
+def log_probabilities(said: Sequence[Said], split: str) -> np.ndarray:
+    """`[members, examples, labels]`, float64."""
+    return np.stack([one.scores[split].double().log_softmax(dim=1).numpy() for one in said])
+
+
+def member_weights(config: PetConfig, said: Sequence[Said], splits: Mapping[str, Split], split: str) -> np.ndarray:
+    """How much each member counts, `[members]` or `[members, examples]`, by `ensemble.weights`."""
+    rule = config.ensemble.weights
+    if isinstance(rule, (list, tuple)):
+        repeat = len(said) // len(rule)
+        return np.array(list(rule) * repeat, dtype=float)
+    if rule == "accuracy":
+        known = [one.before for one in said if one.before is not None]
+        if len(known) == len(said) and sum(known) > 0:
+            return np.array(known)
+    if rule == "dev":
+        return fit_weights(log_probabilities(said, "dev"), splits["dev"].targets)
+    if rule == "confidence":
+        return confidence_weights(log_probabilities(said, split))
+    return np.ones(len(said))
+
+
+def together(config: PetConfig, said: Sequence[Said], splits: Mapping[str, Split], split: str) -> Tensor:
+    """The ensemble's label scores `[examples, labels]` on a split, log-probabilities."""
+    weights = member_weights(config, said, splits, split)
+    return torch.from_numpy(combine(log_probabilities(said, split), config.ensemble.combine, weights)).float()
+
+
+def member_rows(said: Sequence[Said], weights: np.ndarray) -> list[dict[str, Any]]:
+    """The members in the metrics file; a weight that differs by example is given as its mean."""
+    shares = weights / weights.sum(axis=0)
+    shares = shares if shares.ndim == 1 else shares.mean(axis=1)
+    return [
+        {
+            "name": one.name,
+            "accuracy": one.metrics["accuracy"],
+            "macro_f1": one.metrics["macro_f1"],
+            "weight": float(share),
+        }
+        for one, share in zip(said, shares, strict=True)
+    ]
+
+
+def spread_of(rows: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    """Mean, standard deviation and best of the members' accuracies."""
+    accuracies = [row["accuracy"] for row in rows]
+    best = max(rows, key=lambda row: row["accuracy"])
+    return {
+        "mean": float(np.mean(accuracies)),
+        "std": float(np.std(accuracies, ddof=1)) if len(accuracies) > 1 else None,
+        "best": best["name"],
+        "best_accuracy": best["accuracy"],
+        "worst_accuracy": min(accuracies),
+    }
+
+
+def with_members(rows: list[dict[str, Any]], said: Sequence[Said], labels: Sequence[str]) -> list[dict[str, Any]]:
+    """Adds each member's probabilities to the predictions, so that they can be combined again without a model."""
+    own = {one.name: one.scores["test"].softmax(dim=1).tolist() for one in said}
+    for number, row in enumerate(rows):
+        row["members"] = {
+            name: {label: float(f"{p:.6g}") for label, p in zip(labels, table[number], strict=True)}
+            for name, table in own.items()
+        }
+    return rows
+
+
+def ensemble_outcome(config: PetConfig, said: Sequence[Said], splits: Mapping[str, Split]) -> Outcome:
+    """The combined members on the test split."""
+    labels = resolve.labels(config)
+    scores = together(config, said, splits, "test")
+    rows = member_rows(said, member_weights(config, said, splits, "test"))
+    metrics = evaluate(splits["test"].targets, scores.softmax(dim=1).double().numpy(), labels)
+    metrics |= facts(config, splits, labels) | {"members": rows, "members_accuracy": spread_of(rows)}
+    return Outcome(metrics, scores, splits["test"], warnings(metrics, splits))
+
+
+def execute_ensemble(stage: Stage) -> Outcome:
+    """Runs an ensemble and writes its folder."""
+    config, splits = stage.config, stage.splits
+    if config.ensemble.weights == "dev":
+        if not splits.get("dev"):
+            raise UserError("ensemble.weights=dev needs a development set: give data.dev_shots.")
+        stage.score = ("test", "dev")
+    said = run_members(stage)
+    outcome = ensemble_outcome(config, said, splits)
+    rows = with_members(
+        predictions(splits["test"], outcome.scores, resolve.labels(config)), said, outcome.metrics["labels"]
+    )
+    store.write_run(stage.out, config, outcome.metrics, rows, splits)
+    return outcome

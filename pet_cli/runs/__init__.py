@@ -1,0 +1,1 @@
+"""One run: what is done, what runs of a process share, where each stands, its files."""

@@ -1,0 +1,152 @@
+"""Where a run stands, as its folder tells whoever looks: running, done, failed or interrupted.
+
+A process that was killed cannot say so. Whoever reads "running" asks whether that process still lives.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import platform
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from pet_cli.base.files import read_json, write_json
+from pet_cli.config.schema import PetConfig
+from pet_cli.data import load as data
+from pet_cli.errors import UserError
+from pet_cli.version import __version__
+
+
+def plain(config: PetConfig) -> dict[str, Any]:
+    """The configuration as plain values, without what does not change a result."""
+    values = asdict(config)
+    for key in ("resume", "save_model"):
+        del values[key]
+    return values
+
+
+def fingerprint(config: PetConfig, *, members_only: bool = False) -> str:
+    """Identifies what a run would compute: its settings and the version of the code.
+
+    Args:
+        members_only: leaves out what an ensemble does with its members once they are trained, so that equal means
+            that finished members can be taken again.
+    """
+    values = plain(config)
+    if members_only:
+        after = ("combine", "weights", "temperature", "student")
+        values["ensemble"] = {k: v for k, v in values["ensemble"].items() if not k.startswith(after)}
+    text = json.dumps([values, __version__], sort_keys=True, default=str)
+    return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+
+def write(folder: Path, status: str, config: PetConfig, overrides: Sequence[str], error: str | None = None) -> None:
+    """Notes where a run stands."""
+    state: dict[str, Any] = {
+        "status": status,
+        "fingerprint": fingerprint(config),
+        "overrides": list(overrides),
+    }
+    if config.ensemble.name != "none":
+        state["members"] = fingerprint(config, members_only=True)
+    if stamp := data.stamp(config.task, config.data):
+        state["data"] = stamp
+    if status == "running":
+        state |= {"host": platform.node(), "process": os.getpid(), "since": _start(os.getpid())}
+    if error is not None:
+        state["error"] = error
+    write_json(folder / "state.json", state)
+
+
+def read(folder: Path) -> dict[str, Any]:
+    """The state of a run's folder, empty where it has none; "running" becomes "interrupted" if its process is gone.
+
+    Raises:
+        UserError: the file is damaged.
+    """
+    path = folder / "state.json"
+    if not path.is_file():
+        return {}
+    state: dict[str, Any] = read_json(path)
+    overrides = state.get("overrides", []) if isinstance(state, dict) else None
+    said = isinstance(overrides, list) and all(isinstance(override, str) for override in overrides)
+    if not said or not isinstance(state.get("status"), str):
+        raise UserError(f"{path} is damaged: it does not say how the run stands.")
+    if state.get("status") == "running" and not _lives(state):
+        state["status"] = "interrupted"
+    return state
+
+
+def finished(state: Mapping[str, Any], config: PetConfig) -> bool:
+    """Whether a run is done that computed just what this configuration asks for, of the same data."""
+    return (
+        state.get("status") == "done"
+        and state.get("fingerprint") == fingerprint(config)
+        and state.get("data") == data.stamp(config.task, config.data)
+    )
+
+
+def reusable(state: Mapping[str, Any], config: PetConfig) -> bool:
+    """Whether an ensemble's trained members are those this configuration asks for; each tells by its own data."""
+    return state.get("members") == fingerprint(config, members_only=True) and config.ensemble.name != "none"
+
+
+def difference(folder: Path, state: Mapping[str, Any], config: PetConfig) -> str:
+    """Why the finished run of a folder is not what this configuration asks for, in words."""
+    path = folder / "config.yaml"
+    there = _flat(yaml.safe_load(path.read_text(encoding="utf-8"))) if path.is_file() else {}
+    here = _flat(json.loads(json.dumps(plain(config), default=str)))
+    changed = [key for key in {**there, **here} if there.get(key) != here.get(key)]
+    if changed:
+        shown = [f"{key}={there.get(key)} there, {here.get(key)} here" for key in changed[:3]]
+        return "; ".join(shown) + (f"; and {len(changed) - 3} more" if len(changed) > 3 else "")
+    if state.get("data") != data.stamp(config.task, config.data):
+        return "the data have changed since"
+    return f"it was made by another version than {__version__}"
+
+
+def _flat(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    out: dict[str, Any] = {}
+    for key, value in values.items():
+        if isinstance(value, Mapping):
+            out |= _flat(value, f"{prefix}{key}.")
+        else:
+            out[f"{prefix}{key}"] = value
+    return out
+
+
+def elsewhere(state: Mapping[str, Any]) -> str | None:
+    """The other process that is working on a run, in words; None where there is none."""
+    if state.get("status") != "running" or (state.get("host"), state.get("process")) == (platform.node(), os.getpid()):
+        return None
+    return f"process {state.get('process')} on {state.get('host')}"
+
+
+def _lives(state: Mapping[str, Any]) -> bool:
+    """Whether the process that wrote a state still runs; taken to be so on another host, which cannot be asked."""
+    process = state.get("process")
+    if state.get("host") != platform.node() or not isinstance(process, int) or os.name != "posix":
+        return True
+    try:
+        os.kill(process, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        pass
+    # The number may have gone to another process since.
+    return state.get("since") is None or state["since"] == _start(process)
+
+
+def _start(process: int) -> int | None:
+    """When a process started, in clock ticks since the machine did; None where the system does not say."""
+    try:
+        stat = Path(f"/proc/{process}/stat").read_text(encoding="utf-8", errors="replace")
+        return int(stat.rpartition(")")[2].split()[19])
+    except (OSError, ValueError, IndexError):
+        return None

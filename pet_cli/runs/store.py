@@ -1,0 +1,86 @@
+"""The files of a run's folder. Torch-free: reading results needs no model."""
+
+from __future__ import annotations
+
+import importlib.metadata
+import os
+import platform
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import yaml
+
+from pet_cli.base.files import write_json, write_jsonl, write_text
+from pet_cli.config.schema import PetConfig
+from pet_cli.errors import UserError
+from pet_cli.runs import states
+from pet_cli.version import __version__
+
+if TYPE_CHECKING:
+    from pet_cli.data.examples import Split
+
+_YAML = getattr(yaml, "CSafeLoader", yaml.SafeLoader)  # the fast one, where PyYAML was built with it
+
+
+def versions() -> dict[str, str]:
+    """The versions that a result depends on."""
+    names = ("torch", "transformers", "tokenizers", "datasets", "hydra-core", "numpy")
+    return {
+        "pet": __version__,
+        "python": platform.python_version(),
+        **{name: importlib.metadata.version(name) for name in names},
+    }
+
+
+def write_config(folder: Path, config: PetConfig) -> None:
+    write_text(folder / "config.yaml", yaml.safe_dump(states.plain(config), sort_keys=False, allow_unicode=True))
+
+
+def write_run(
+    folder: Path,
+    config: PetConfig,
+    metrics: Mapping[str, Any],
+    predictions: list[dict[str, Any]],
+    splits: Mapping[str, Split],
+) -> None:
+    """Writes what is equal byte for byte whenever the run is repeated."""
+    write_config(folder, config)
+    drawn = {name: [example.row for example in splits[name].examples] for name in ("train", "dev") if name in splits}
+    write_json(folder / "sample.json", drawn)
+    write_jsonl(folder / "predictions.jsonl", predictions)
+    write_json(folder / "metrics.json", metrics)
+
+
+def write_timing(folder: Path, timing: Mapping[str, Any]) -> None:
+    write_json(folder / "timing.json", timing)
+
+
+def point_latest(folder: Path) -> None:
+    """Points `outputs/latest` at the folder, where it lies in a folder named outputs."""
+    root = next((parent for parent in folder.parents if parent.name == "outputs"), None)
+    if root is None:
+        return
+    link = root / "latest"
+    if link.exists() and not link.is_symlink():
+        return
+    temporary = root / f".latest.{os.getpid()}"
+    try:
+        temporary.symlink_to(folder.relative_to(root))
+        temporary.replace(link)
+    except OSError:
+        temporary.unlink(missing_ok=True)  # a file system without links
+
+
+def read_config(folder: Path) -> dict[str, Any]:
+    """The resolved configuration of a finished run. Raises `UserError` where there is none."""
+    path = folder / "config.yaml"
+    if not path.is_file():
+        raise UserError(f"{folder} is not the folder of a finished run (no config.yaml).")
+    try:
+        values = yaml.load(path.read_text(encoding="utf-8"), Loader=_YAML)
+    except (yaml.YAMLError, OSError) as error:
+        raise UserError(f"{path} cannot be read: {' '.join(str(error).split())}.") from None
+    if not isinstance(values, dict):
+        raise UserError(f"{path} cannot be read: it is not a mapping.")
+    return values

@@ -1,0 +1,1 @@
+"""What is classified, and what a prediction of it is worth."""

@@ -1,0 +1,1 @@
+"""The loop, and PET's auxiliary loss."""

@@ -1,0 +1,160 @@
+"""The training loop: one for every tuning mode."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from pet_cli.tuning.base import Encoded, Learner
+
+
+@dataclass(frozen=True)
+class TrainSettings:
+    """How long and how fast: AdamW, linear decay to 0 after `warmup` (a share of the steps), gradients clipped."""
+
+    steps: int
+    learning_rate: float
+    batch_size: int = 8
+    weight_decay: float = 0.01
+    warmup: float = 0.0
+    grad_clip: float = 1.0
+    seed: int = 13
+    eval_every: int = 20
+
+
+@dataclass(frozen=True)
+class TrainReport:
+    """What the loop saw: the loss of every step, and with a development set its accuracy and the step kept."""
+
+    losses: list[float]
+    dev_accuracy: float | None = None
+    kept_step: int | None = None
+
+
+def seed_everything(seed: int) -> None:
+    """Seeds what this project draws from in training: torch's generators (initialisation, dropout)."""
+    torch.manual_seed(seed)
+
+
+def batches(n: int, size: int, seed: int) -> Iterator[list[int]]:
+    """Endless batches of indices, each epoch in a new order; a batch may not span two epochs."""
+    generator = torch.Generator().manual_seed(seed)
+    while True:
+        order = torch.randperm(n, generator=generator).tolist()
+        for start in range(0, n, size):
+            yield order[start : start + size]
+
+
+def train(
+    learner: Learner,
+    data: Encoded,
+    targets: Tensor,
+    settings: TrainSettings,
+    *,
+    class_weight: Tensor | None = None,
+    dev: tuple[Encoded, Sequence[int]] | None = None,
+    temperature: float = 1.0,
+    mlm: Callable[[int], Tensor] | None = None,
+    alpha: float = 0.0,
+    advance: Callable[[int], None] | None = None,
+) -> TrainReport:
+    """Trains a learner in place.
+
+    Args:
+        targets: label indices `[examples]` or label probabilities `[examples, labels]`.
+        dev: a development set; the parameters of the step that does best on it are kept.
+        temperature: of soft targets, see `Learner.loss`.
+        mlm: PET's auxiliary loss of a step; the total is (1 - alpha) * label loss + alpha * this.
+        advance: called after each step.
+    """
+    seed_everything(settings.seed)
+    learner.begin()
+    groups = learner.parameter_groups(settings.learning_rate)
+    parameters = [p for group in groups for p in group["params"]]
+    if not parameters:
+        return TrainReport([])
+    trained = {id(p) for p in parameters}
+    for parameter in learner.lm.model.parameters():
+        parameter.requires_grad_(id(parameter) in trained)
+    device = learner.lm.device
+    optimizer = torch.optim.AdamW(
+        groups, lr=settings.learning_rate, weight_decay=settings.weight_decay, fused=device.type in ("cpu", "cuda")
+    )
+    schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, _linear(settings))
+    targets = targets.to(device)
+    if class_weight is not None:
+        class_weight = class_weight.to(device)
+    losses: list[Tensor] = []
+    best: tuple[float, int, list[Tensor]] | None = None
+    order = batches(len(data), settings.batch_size, settings.seed)
+    for step in range(1, settings.steps + 1):
+        indices = next(order)
+        loss = learner.loss(data, indices, targets[indices], class_weight, temperature)
+        if mlm is not None:
+            loss = (1 - alpha) * loss + alpha * mlm(step)
+        loss.backward()
+        torch.nn.utils.clip_grad_norm_(parameters, settings.grad_clip)
+        optimizer.step()
+        schedule.step()
+        optimizer.zero_grad(set_to_none=True)
+        losses.append(loss.detach())
+        if advance is not None:
+            advance(1)
+        if dev is not None and (step % settings.eval_every == 0 or step == settings.steps):
+            accuracy = _accuracy(learner, *dev)
+            if best is None or accuracy >= best[0]:
+                best = (accuracy, step, [p.detach().clone() for p in parameters])
+    if best is not None:
+        with torch.no_grad():
+            for parameter, kept in zip(parameters, best[2], strict=True):
+                parameter.copy_(kept)
+    learner.lm.model.eval()
+    report = torch.stack(losses).tolist()
+    return TrainReport(report, *(best[:2] if best else (None, None)))
+
+
+def _linear(settings: TrainSettings) -> Callable[[int], float]:
+    warmup = math.ceil(settings.warmup * settings.steps)
+
+    def factor(step: int) -> float:
+        if step < warmup:
+            return (step + 1) / (warmup + 1)
+        return max(0.0, (settings.steps - step) / max(1, settings.steps - warmup))
+
+    return factor
+
+
+def _accuracy(learner: Learner, data: Encoded, gold: Sequence[int]) -> float:
+    was_training = learner.lm.model.training
+    learner.lm.model.eval()
+    predicted = learner.predict(data).argmax(dim=1)
+    learner.lm.model.train(was_training)
+    return float((predicted == torch.tensor(gold)).float().mean())
+
+
+def balanced_weights(targets: Sequence[int], n_labels: int) -> Tensor:
+    """A weight for each label, inverse to its share of the training examples, 1 in the mean example."""
+    counts = torch.bincount(torch.tensor(targets), minlength=n_labels).clamp(min=1)
+    return len(targets) / (n_labels * counts)
+
+
+def steps_for(n: int, max_steps: int | None, batch_size: int, tuning: Any) -> int:
+    """`trainer.max_steps`, or as many as `tuning.epochs` passes take, at least `tuning.min_steps`.
+
+    Where the mode names `most_epochs`, very few examples are not gone through more often than that to reach
+    `min_steps`.
+    """
+    if max_steps is not None:
+        return max_steps
+    one_pass = math.ceil(n / batch_size)
+    # Zero-shot tuning names no length; what may train with it, the weights of label words, is quick.
+    least = int(getattr(tuning, "min_steps", 100))
+    most = getattr(tuning, "most_epochs", None)
+    if most is not None:
+        least = min(least, int(most) * one_pass)
+    return max(least, int(getattr(tuning, "epochs", 3)) * one_pass)

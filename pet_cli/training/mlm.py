@@ -1,0 +1,65 @@
+"""PET's auxiliary loss: masked language modelling on unlabeled texts in the prompt (Schick & Schütze 2021a, §3.2)."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from pet_cli.errors import UserError
+from pet_cli.models.base import LanguageModel
+from pet_cli.prompts.batch import Batch, Prompt
+from pet_cli.training.loop import batches
+
+
+class MaskedModelling:
+    """The MLM loss of a batch of unlabeled prompts for each training step.
+
+    Args:
+        lm: the language model being trained.
+        prompts: unlabeled texts, encoded by the member's template.
+        batch_size: unlabeled prompts in a step.
+        seed: fixes their order and the masks.
+        rate: the share of tokens that are predicted; of those 80 % are masked, 10 % replaced, 10 % kept.
+    """
+
+    def __init__(
+        self, lm: LanguageModel, prompts: Sequence[Prompt], batch_size: int, seed: int, rate: float = 0.15
+    ) -> None:
+        if lm.family != "masked":
+            raise UserError(
+                f"ensemble.alpha: the auxiliary loss masks words, which {lm.name} does not take. Give ensemble.alpha=0."
+            )
+        self.lm = lm
+        self.prompts = prompts
+        self.rate = rate
+        self.order = batches(len(prompts), batch_size, seed)
+        self.generator = torch.Generator().manual_seed(seed)
+        self.special = torch.tensor(sorted(set(lm.tokenizer.all_special_ids)))
+
+    def __call__(self, step: int) -> Tensor:
+        batch = self.lm.collate([self.prompts[i] for i in next(self.order)])
+        chosen, gold = self.mask(batch)
+        if not len(gold):
+            return torch.zeros((), device=self.lm.device)
+        hidden = self.lm.encode(batch).float()[chosen]
+        return F.cross_entropy(self.lm.word_scores(hidden, None), gold)
+
+    def mask(self, batch: Batch) -> tuple[Tensor, Tensor]:
+        """Masks a batch in place; returns where `[batch, length]` and what stood there `[chosen]`.
+
+        Special tokens are never chosen, and so never the prompt's own mask.
+        """
+        ids = batch.input_ids.cpu()
+        free = ~torch.isin(ids, self.special) & batch.attention_mask.cpu().bool()
+        chosen = (torch.rand(ids.shape, generator=self.generator) < self.rate) & free
+        gold = ids[chosen]
+        dice = torch.rand(gold.shape, generator=self.generator)
+        others = torch.randint(len(self.lm.tokenizer), gold.shape, generator=self.generator)
+        mask_id = self.lm.tokenizer.mask_token_id
+        shown = torch.where(dice < 0.8, torch.full_like(gold, mask_id), torch.where(dice < 0.9, others, gold))
+        ids[chosen] = shown
+        batch.input_ids = ids.to(self.lm.device)
+        return chosen.to(self.lm.device), gold.to(self.lm.device)

@@ -1,0 +1,1 @@
+"""From word scores at the mask to label scores."""
