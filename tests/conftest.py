@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable
+import gc
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 from families import FAMILIES, build
+from goldens import World
 
 from pet_cli.models.loading import load
 from pet_cli.models.masked import MaskedLM
@@ -53,3 +55,14 @@ def family(request: pytest.FixtureRequest) -> str:
 def lm(family: str, model_of: Callable[[str], MaskedLM]) -> MaskedLM:
     """Each family's tiny model in turn."""
     return model_of(family)
+
+
+@pytest.fixture(scope="session")
+def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
+    """Where golden runs are made; what is imported by the first is left out of the garbage collections of the rest."""
+    made = World(tmp_path_factory.mktemp("golden"))
+    made.train(tmp_path_factory.mktemp("first") / "run")
+    gc.collect()
+    gc.freeze()
+    yield made
+    gc.unfreeze()

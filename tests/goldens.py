@@ -13,8 +13,7 @@ import io
 import json
 import platform
 import string
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -30,7 +29,6 @@ DATA = HERE / "data"
 POSITIONS = 160
 DROPOUT = 0.1
 
-_SPECIALS = ("[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]")
 _WORDS = (
     "the a an it was is of in and to had no not all with for on so but as like more "
     "good great lovely bad dull awful yes no maybe right wrong perhaps "
@@ -42,47 +40,99 @@ _CHARACTERS = string.ascii_lowercase + string.digits + "!\"'(),-.:;?[]"
 
 
 def vocabulary() -> list[str]:
-    """Special tokens, characters, pieces inside words, whole words: any text is known, and many words are pieces."""
+    """Characters, pieces inside words, whole words: any text is known, and many words are several pieces."""
     inside = [f"##{piece}" for piece in (*string.ascii_lowercase, *string.digits, *_ENDINGS)]
-    return list(dict.fromkeys([*_SPECIALS, *_CHARACTERS, *_WORDS.split(), *inside]))
+    return list(dict.fromkeys([*_CHARACTERS, *_WORDS.split(), *inside]))
 
 
-def masked_model(folder: Path) -> Path:
-    """A BERT of 2 layers x 32 with dropout, pooler and next-sentence head, as the published ones have them."""
-    vocab = vocabulary()
-    ids = {token: index for index, token in enumerate(vocab)}
-    tokenizer = Tokenizer(models.WordPiece(ids, unk_token="[UNK]"))
+def _tokenizer(specials: Sequence[str], template: tuple[str, str] | None) -> Tokenizer:
+    """Lower-cased word pieces, the special tokens first; `template` is how one text and a pair are framed."""
+    ids = {token: index for index, token in enumerate([*specials, *vocabulary()])}
+    tokenizer = Tokenizer(models.WordPiece(ids, unk_token=specials[1]))
     tokenizer.normalizer = normalizers.BertNormalizer(lowercase=True)
     tokenizer.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
     tokenizer.decoder = decoders.WordPiece()
-    tokenizer.post_processor = processors.TemplateProcessing(
-        single="[CLS]:0 $A:0 [SEP]:0",
-        pair="[CLS]:0 $A:0 [SEP]:0 $B:1 [SEP]:1",
-        special_tokens=[(token, ids[token]) for token in ("[CLS]", "[SEP]")],
-    )
-    names = {f"{token[1:-1].lower()}_token": token for token in _SPECIALS}
-    _write_tokenizer(tokenizer, folder, {"tokenizer_class": "BertTokenizer", "model_max_length": POSITIONS, **names})
-    config = tf.BertConfig(
-        vocab_size=len(vocab),
-        hidden_size=32,
-        num_hidden_layers=2,
-        num_attention_heads=2,
-        intermediate_size=64,
-        max_position_embeddings=POSITIONS,
-        hidden_dropout_prob=DROPOUT,
-        attention_probs_dropout_prob=DROPOUT,
-        pad_token_id=0,
-    )
-    model = tf.BertForPreTraining(config)
+    if template is not None:
+        named = [(token, ids[token]) for token in specials]
+        tokenizer.post_processor = processors.TemplateProcessing(*template, special_tokens=named)
+    tokenizer.add_special_tokens(list(specials))
+    return tokenizer
+
+
+def build(name: str, folder: Path) -> Path:
+    """Writes a model of 2 layers x 32 with dropout, and its tokenizer: `bert`, `gpt2`, `t5` or `bart`.
+
+    The BERT has a pooler and a next-sentence head beside its MLM head, as the published ones have.
+    """
+    specials = {
+        "bert": {"pad": "[PAD]", "unk": "[UNK]", "cls": "[CLS]", "sep": "[SEP]", "mask": "[MASK]"},
+        "gpt2": {"pad": "<pad>", "unk": "<unk>", "eos": "<eos>", "bos": "<bos>"},
+        "t5": {"pad": "<pad>", "unk": "<unk>", "eos": "<eos>", "extra": "<extra_id_0>"},
+        "bart": {"pad": "<pad>", "unk": "<unk>", "eos": "</s>", "bos": "<s>", "mask": "<mask>"},
+    }[name]
+    template = {
+        "bert": ("[CLS]:0 $A:0 [SEP]:0", "[CLS]:0 $A:0 [SEP]:0 $B:1 [SEP]:1"),
+        "gpt2": None,
+        "t5": ("$A <eos>", "$A <eos> $B <eos>"),
+        "bart": ("<s> $A </s>", "<s> $A </s> </s> $B </s>"),
+    }[name]
+    tokenizer = _tokenizer(list(specials.values()), template)
+    folder.mkdir(parents=True, exist_ok=True)
+    tokenizer.save(str(folder / "tokenizer.json"))
+    kind = "BertTokenizer" if name == "bert" else "PreTrainedTokenizerFast"
+    names = {f"{role}_token": token for role, token in specials.items() if role != "extra"}
+    own = {"tokenizer_class": kind, "model_max_length": POSITIONS, **names}
+    (folder / "tokenizer_config.json").write_text(json.dumps(own))
+    common = {"vocab_size": tokenizer.get_vocab_size(), "pad_token_id": 0}
+    model = _MODELS[name](common)
     _fill(model)
     model.save_pretrained(folder)
     return folder
 
 
-def _write_tokenizer(tokenizer: Tokenizer, folder: Path, settings: dict[str, Any]) -> None:
-    folder.mkdir(parents=True, exist_ok=True)
-    tokenizer.save(str(folder / "tokenizer.json"))
-    (folder / "tokenizer_config.json").write_text(json.dumps(settings))
+def _bert(common: dict[str, Any]) -> Any:
+    return tf.BertForPreTraining(
+        tf.BertConfig(
+            hidden_size=32,
+            num_hidden_layers=2,
+            num_attention_heads=2,
+            intermediate_size=64,
+            max_position_embeddings=POSITIONS,
+            hidden_dropout_prob=DROPOUT,
+            attention_probs_dropout_prob=DROPOUT,
+            **common,
+        )
+    )
+
+
+def _gpt2(common: dict[str, Any]) -> Any:
+    sizes = {"n_embd": 32, "n_layer": 2, "n_head": 2, "n_positions": POSITIONS}
+    drops = {"resid_pdrop": DROPOUT, "embd_pdrop": DROPOUT, "attn_pdrop": DROPOUT}
+    return tf.GPT2LMHeadModel(tf.GPT2Config(bos_token_id=3, eos_token_id=2, **sizes, **drops, **common))
+
+
+def _t5(common: dict[str, Any]) -> Any:
+    sizes = {"d_model": 32, "d_kv": 16, "d_ff": 48, "num_layers": 2, "num_heads": 2}
+    return tf.T5ForConditionalGeneration(
+        tf.T5Config(
+            dropout_rate=DROPOUT,
+            decoder_start_token_id=0,
+            eos_token_id=2,
+            relative_attention_num_buckets=8,
+            **sizes,
+            **common,
+        )
+    )
+
+
+def _bart(common: dict[str, Any]) -> Any:
+    sizes = {"d_model": 32, "encoder_layers": 2, "decoder_layers": 2, "max_position_embeddings": POSITIONS}
+    heads = {"encoder_attention_heads": 2, "decoder_attention_heads": 2, "encoder_ffn_dim": 48, "decoder_ffn_dim": 48}
+    ends = {"bos_token_id": 3, "eos_token_id": 2, "decoder_start_token_id": 2, "forced_eos_token_id": None}
+    return tf.BartForConditionalGeneration(tf.BartConfig(dropout=DROPOUT, **sizes, **heads, **ends, **common))
+
+
+_MODELS = {"bert": _bert, "gpt2": _gpt2, "t5": _t5, "bart": _bart}
 
 
 @torch.no_grad()
@@ -94,18 +144,15 @@ def _fill(model: torch.nn.Module, seed: int = 5, size: float = 0.2) -> None:
         parameter.copy_(1 + noise if "norm" in name.lower() and name.endswith("weight") else noise)
 
 
-@dataclass(frozen=True)
 class World:
-    """The folder of the models that a session made, and the ways to run on them."""
+    """The tiny models of a session, each made on first use, and the way to run on them."""
 
-    models: Path
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        self.model = functools.cache(lambda name: build(name, folder / name))
 
-    @functools.cached_property
-    def masked(self) -> Path:
-        return masked_model(self.models / "masked")
-
-    def train(self, folder: Path, *overrides: str, task: str = "meals", model: Path | None = None) -> Path:
-        """Trains in this process for three steps and returns the run's folder.
+    def train(self, folder: Path, *overrides: str, task: str = "meals", model: str = "bert") -> Path:
+        """Trains in this process, for three steps by default, and returns the run's folder.
 
         Raises:
             AssertionError: the run failed; with what it said.
@@ -114,31 +161,29 @@ class World:
         assert code == 0, said
         return folder
 
-    def attempt(self, folder: Path, *overrides: str, task: str = "meals", model: Path | None = None) -> tuple[int, str]:
+    def attempt(self, folder: Path, *overrides: str, task: str = "meals", model: str = "bert") -> tuple[int, str]:
         """As `train`; the exit status and all that was printed."""
         given = {override.partition("=")[0] for override in overrides}
         own = {
             "task": task,
             "data.path": str(DATA / task),
-            "model.name": str(model or self.masked),
-            "model.learning_rate": "1e-3",
             "data.shots": "4",
             "trainer.max_steps": "3",
             "device": "cpu",
             "hydra.run.dir": str(folder),
         }
+        if "model" not in given:
+            own |= {"model.name": str(self.model(model)), "model.learning_rate": "1e-3"}
         defaults = [f"{key}={value}" for key, value in own.items() if key not in given]
-        with quiet() as said:
-            code = main(["train", "--config-dir", str(CONF), *defaults, *overrides])
-        return code, said.getvalue()
+        return pet("train", "--config-dir", str(CONF), *defaults, *overrides)
 
 
-@contextlib.contextmanager
-def quiet() -> Iterator[io.StringIO]:
-    """Catches what is printed, both ways, within the block."""
+def pet(*arguments: str) -> tuple[int, str]:
+    """The command line in this process: its exit status, and all that it printed."""
     said = io.StringIO()
     with contextlib.redirect_stdout(said), contextlib.redirect_stderr(said):
-        yield said
+        code = main(arguments)
+    return code, said.getvalue()
 
 
 def read_rows(path: Path) -> list[dict[str, Any]]:

@@ -11,9 +11,7 @@ A change that means to move them rewrites them, and says in its commit message w
 
 from __future__ import annotations
 
-import gc
 import os
-from collections.abc import Iterator
 from pathlib import Path
 
 import goldens
@@ -73,21 +71,21 @@ OF_ONE: dict[str, tuple[str, ...]] = {
     "patterns_averaged": (*_TWO, "ensemble.seeds=2", "ensemble.average=weights"),
     "pet_from_nothing": ("ensemble=pet", *_PET, "data.shots=0", "ensemble.student=[p1,v1]"),
 }
-CASES = {
-    **{f"{task}-{name}": (task, own) for name, own in OF_EACH_TASK.items() for task in ("meals", "pairs")},
-    **{f"meals-{name}": ("meals", own) for name, own in OF_ONE.items()},
+OF_OTHER_MODELS: dict[str, tuple[str, ...]] = {
+    "full": (),
+    "long_words": ("tuning=zero_shot", "verbalizer={tasty: superb, bland: [tasteless, without spice]}"),
+    "prefix": ("tuning=prefix", "tuning.length=4"),
+    "classifier": ("tuning=classifier",),
 }
-
-
-@pytest.fixture(scope="session")
-def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
-    """The models, made once; what is imported by then is left out of the garbage collections of the runs."""
-    made = World(tmp_path_factory.mktemp("golden"))
-    made.train(made.models / "first")
-    gc.collect()
-    gc.freeze()
-    yield made
-    gc.unfreeze()
+CASES = {
+    **{f"{task}-{name}": (task, "bert", own) for name, own in OF_EACH_TASK.items() for task in ("meals", "pairs")},
+    **{f"meals-{name}": ("meals", "bert", own) for name, own in OF_ONE.items()},
+    **{
+        f"{model}-{name}": ("meals", model, own)
+        for model in ("gpt2", "t5", "bart")
+        for name, own in OF_OTHER_MODELS.items()
+    },
+}
 
 
 @pytest.fixture(autouse=True)
@@ -100,8 +98,8 @@ def test_a_run_answers_as_its_golden_file_says(name: str, world: World, tmp_path
     unlike = goldens.unlike_constraints()
     if unlike:
         pytest.skip(unlike)
-    task, overrides = CASES[name]
-    here = found(world.train(tmp_path / "run", *overrides, task=task))
+    task, model, overrides = CASES[name]
+    here = found(world.train(tmp_path / "run", *overrides, task=task, model=model))
     path = HERE / f"{name}.json"
     if os.environ.get("PET_REWRITE_GOLDEN"):
         path.write_text(goldens.text(here), encoding="utf-8")
