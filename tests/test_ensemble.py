@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import json
+from fractions import Fraction
 from pathlib import Path
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from pet_cli.commands.cli import main
 from pet_cli.config.ensemble import IpetEnsemble
@@ -42,6 +45,34 @@ def test_votes_and_their_tie_rule() -> None:
     assert combine(tie, "vote", np.array([2, 1])).argmax() == 0
 
 
+def test_a_sure_member_does_not_overturn_a_heavier_one() -> None:
+    members = logs([[0.51, 0.49]], [[0.01, 0.99]])
+    assert combine(members, "vote", np.array([0.754, 0.748])).argmax() == 0
+    assert combine(members, "vote", np.array([0.748, 0.754])).argmax() == 1
+    assert combine(members, "vote", np.array([1.0, 1.0 - 1e-10])).argmax() == 0
+
+
+@given(st.data())
+def test_no_label_wins_that_is_outvoted(data: st.DataObject) -> None:
+    n_members, n_labels = data.draw(st.integers(1, 6)), data.draw(st.integers(2, 4))
+    weights = data.draw(st.lists(st.floats(0, 1e6), min_size=n_members, max_size=n_members).filter(any))
+    share = st.floats(1e-6, 1)
+    row = st.lists(share, min_size=n_labels, max_size=n_labels)
+    table = np.array(data.draw(st.lists(row, min_size=n_members, max_size=n_members)))
+    table = table / table.sum(axis=1, keepdims=True)
+    votes = [Fraction(0)] * n_labels
+    for member, weight in zip(np.log(table), weights, strict=True):
+        votes[int(np.exp(log_softmax(member)).argmax())] += Fraction(weight)
+    won = int(combine(np.log(table)[:, None, :], "vote", np.array(weights)).argmax())
+    assert votes[won] >= max(votes) - sum(map(Fraction, weights)) * Fraction(1, 10**11)
+
+
+def test_members_that_all_weigh_nothing_count_alike() -> None:
+    members = logs([[0.9, 0.1]], [[0.2, 0.8]])
+    for how in ("probabilities", "logits", "vote"):
+        assert combine(members, how, np.zeros(2)) == pytest.approx(combine(members, how))
+
+
 def test_confident_members_count_more_and_equal_ones_alike() -> None:
     weights = confidence_weights(logs([[0.5, 0.5]], [[0.99, 0.01]]))
     assert weights[1, 0] > 100 * weights[0, 0]
@@ -56,6 +87,18 @@ def test_dev_weights_find_the_member_that_knows() -> None:
     bad = np.full((200, 2), 0.5)
     weights = fit_weights(np.log(np.stack([good, bad])), gold.tolist())
     assert weights[0] > 0.9 and weights.sum() == pytest.approx(1)
+
+
+def test_dev_weights_by_hand() -> None:
+    """One step from equal weights: shares 0.9/1.1 and 0.4/1.0 of the first member."""
+    members = logs([[0.9, 0.1], [0.6, 0.4]], [[0.2, 0.8], [0.4, 0.6]])
+    expected = (0.9 / 1.1 + 0.4 / 1.0) / 2
+    assert fit_weights(members, [0, 1], steps=1) == pytest.approx([expected, 1 - expected])
+
+
+def test_dev_weights_where_no_member_thought_the_label_possible() -> None:
+    never = np.array([[[0.0, -2000.0]], [[0.0, -2000.0]]])
+    assert fit_weights(never, [1]) == pytest.approx([0.5, 0.5])
 
 
 def test_scores_are_normalised() -> None:

@@ -10,7 +10,8 @@ from collections.abc import Sequence
 import numpy as np
 
 COMBINATIONS = ("probabilities", "logits", "vote")
-WEIGHTS = ("uniform", "accuracy", "dev", "confidence")
+_TIE = 1e-12
+"""Shares of votes that differ by no more than this differ by rounding alone."""
 
 
 def combine(log_probabilities: np.ndarray, how: str, weights: np.ndarray | None = None) -> np.ndarray:
@@ -21,12 +22,14 @@ def combine(log_probabilities: np.ndarray, how: str, weights: np.ndarray | None 
         how: `probabilities`: their weighted mean. `logits`: the weighted mean of label scores, which is the
             normalised geometric mean of probabilities. `vote`: each member votes for its best label with its weight;
             among labels with equal votes the one with the higher mean probability wins.
-        weights: `[members]`, or `[members, examples]`; None is uniform. They are normalised here.
+        weights: `[members]`, or `[members, examples]`, >= 0; None is uniform. They are normalised here; an example
+            for which every weight is 0 counts all members alike.
     """
     members, examples, _ = log_probabilities.shape
     weight = np.ones((members, examples)) if weights is None else np.asarray(weights, dtype=float)
     if weight.ndim == 1:
         weight = np.repeat(weight[:, None], examples, axis=1)
+    weight = np.where(weight.sum(axis=0) > 0, weight, 1.0)
     weight = (weight / weight.sum(axis=0))[:, :, None]
     if how == "logits":
         return log_softmax((weight * log_probabilities).sum(axis=0))
@@ -36,9 +39,22 @@ def combine(log_probabilities: np.ndarray, how: str, weights: np.ndarray | None 
         return np.log(mean)
     votes = np.zeros_like(probabilities)
     np.put_along_axis(votes, probabilities.argmax(axis=2)[:, :, None], 1.0, axis=2)
-    share = (weight * votes).sum(axis=0)
-    # Rounding makes equal sums of weights equal; a hundredth of a vote then breaks a tie and nothing else.
-    return np.log(0.99 * share.round(9) + 0.01 * mean) if members < 100 else np.log(share + 1e-6 * mean)
+    return log_softmax(np.log(_ranked((weight * votes).sum(axis=0), mean) + 1e-300))
+
+
+def _ranked(share: np.ndarray, mean: np.ndarray) -> np.ndarray:
+    """Shares of votes `[examples, labels]` with so little of the mean probabilities that they settle ties alone.
+
+    A hundredth of a vote is enough for that, or half of what lies between the winner and the next label where that is
+    less: however close the weights, the mean lifts no label over one with more votes.
+    """
+    most = share.max(axis=1, keepdims=True)
+    tied = share >= most - _TIE
+    share = np.where(tied, most, share)
+    gap = most - np.where(tied, -np.inf, share).max(axis=1, keepdims=True)
+    little = np.minimum(0.01, gap / 2)
+    answer: np.ndarray = (1 - little) * share + little * mean
+    return answer
 
 
 def log_softmax(scores: np.ndarray) -> np.ndarray:
@@ -51,13 +67,14 @@ def log_softmax(scores: np.ndarray) -> np.ndarray:
 def confidence_weights(log_probabilities: np.ndarray) -> np.ndarray:
     """Weights `[members, examples]`: a member counts for 1 - entropy / log(labels) of its answer to an example."""
     probabilities = np.exp(log_probabilities)
-    entropy = -(probabilities * log_probabilities).sum(axis=2)
+    entropy = -(probabilities * np.maximum(log_probabilities, -1e30)).sum(axis=2)  # 0 log 0 is 0
     return np.maximum(1 - entropy / np.log(log_probabilities.shape[2]), 1e-6)
 
 
 def fit_weights(log_probabilities: np.ndarray, gold: Sequence[int], steps: int = 100) -> np.ndarray:
     """Weights `[members]` of a mixture that make the development labels most likely, by expectation-maximisation."""
-    likelihood = np.exp(log_probabilities[:, np.arange(len(gold)), np.asarray(gold)])  # (M, N)
+    logs = log_probabilities[:, np.arange(len(gold)), np.asarray(gold)]  # (M, N)
+    likelihood = np.exp(logs - logs.max(axis=0))  # an example's scale cancels in its shares, and may not underflow
     weights = np.full(len(likelihood), 1 / len(likelihood))
     for _ in range(steps):
         share = weights[:, None] * likelihood
