@@ -4,7 +4,7 @@ VENV ?= .venv
 BIN = $(VENV)/bin
 export PIP_DISABLE_PIP_VERSION_CHECK = 1
 
-.PHONY: setup dev demo test lint types bench t5 clean
+.PHONY: setup dev demo test lint types bench mutants t5 clean
 
 setup: $(VENV)/.installed
 dev: $(VENV)/.installed-dev
@@ -33,8 +33,13 @@ lint: dev
 types: dev
 	$(BIN)/mypy
 
-bench: dev             ## the figures of README's "Fast" section; BENCH_ARGS="--model DIR --data DIR" for your own
+bench: dev             ## the figures of docs/speed.md; BENCH_ARGS="--model DIR --data DIR" for your own
 	$(BIN)/python scripts/bench.py $(BENCH_ARGS)
+
+N ?= 200
+mutants: dev           ## which small faults the tests notice: those of tests/mutants, and N at random; a night on two cores
+	$(BIN)/pip install -q -c constraints.txt -e '.[mutants]'
+	$(BIN)/python scripts/mutants.py $(N)
 
 T5 = $(or $(PET_T5),$(HOME)/.cache/pet/t5-tiny)
 MINUTES ?= 60
