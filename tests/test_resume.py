@@ -8,13 +8,11 @@ import random
 import signal
 import subprocess
 import sys
-import threading
 import time
 from pathlib import Path
 
 import pytest
 
-from pet_cli.base.files import locked, remove_temporaries
 from pet_cli.commands.cli import main
 from pet_cli.results import summary
 from pet_cli.runs import states
@@ -137,45 +135,3 @@ def test_another_configuration_or_other_data_are_refused_with_the_reason(
     (data / "test.jsonl").write_text((data / "test.jsonl").read_text().replace("number 3", "number x"))
     assert main(run) == 2
     assert "the data have changed" in capsys.readouterr().err
-
-
-def test_what_a_killed_process_was_writing_is_removed_and_nothing_else(in_tmp: Path) -> None:
-    code = (
-        "import torch; from pathlib import Path; from safetensors.torch import save_file; "
-        "from pet_cli.base.files import atomic\n"
-        "for number in range(1000):\n"
-        "    with atomic(Path(f'whole/{number}.safetensors')) as path: save_file({'w': torch.zeros(3_000_000)}, path)"
-    )
-    mine = in_tmp / "whole" / ".note.of.mine.txt"
-    mine.parent.mkdir()
-    mine.write_text("kept")
-    (mine.parent / ".tmpA1b2C3").write_text("as safetensors leaves it")
-    process = subprocess.Popen([sys.executable, "-c", code])
-    until = time.monotonic() + 60
-    while not (mine.parent / "2.safetensors").exists() and process.poll() is None and time.monotonic() < until:
-        time.sleep(0.001)
-    process.kill()
-    process.wait()
-    remove_temporaries(in_tmp)
-    left = {path.name for path in mine.parent.iterdir()}
-    assert {"0.safetensors", "1.safetensors", "2.safetensors", mine.name} <= left
-    assert all(name == mine.name or (name.endswith(".safetensors") and name[0] != ".") for name in left)
-
-
-def test_of_several_that_want_a_folder_one_at_a_time_is_inside(in_tmp: Path) -> None:
-    inside, seen = [], []
-
-    def work() -> None:
-        with locked(in_tmp):
-            inside.append(1)
-            seen.append(len(inside))
-            time.sleep(0.02)
-            inside.pop()
-
-    threads = [threading.Thread(target=work) for _ in range(5)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-    assert seen == [1] * 5
-    assert list(in_tmp.iterdir()) == []

@@ -17,7 +17,7 @@ from hydra.experimental.callback import Callback
 from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 
-from pet_cli.base.files import locked, remove_temporaries
+from pet_cli.base.files import is_empty, locked, remove_partial
 from pet_cli.commands.compose import first_line, translate, typed
 from pet_cli.commands.overrides import is_sweep, prepare
 from pet_cli.config import files as conf_files
@@ -182,9 +182,10 @@ def _claim(config: PetConfig, out: Path, overrides: list[str], sweeping: bool) -
     if config.resume and state.get("status") == "done" and not states.reusable(state, config):
         why = states.difference(out, state, config)
         raise UserError(f"{out} holds another finished run ({why}); give another folder.")
-    if not config.resume and any(out.iterdir()):
-        raise UserError(f"hydra.run.dir={out}: the folder is not empty. Give another, or resume=true.")
-    remove_temporaries(out)
+    if not (config.resume and state) and not is_empty(out):
+        way = "or resume=true" if state else "it holds no run"
+        raise UserError(f"hydra.run.dir={out}: the folder is not empty. Give another, {way}.")
+    remove_partial(out)
     states.write(out, "running", config, overrides)
     return None
 

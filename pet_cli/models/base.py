@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from pathlib import Path
@@ -11,7 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from pet_cli.errors import UserError
+from pet_cli.base.files import atomic_folder
 from pet_cli.prompts.batch import Batch, Prompt, collate
 from pet_cli.prompts.template import Template
 
@@ -104,16 +103,9 @@ class LanguageModel(ABC):
 
     def save(self, folder: Path) -> None:
         """Writes model and tokenizer so that plain `from_pretrained` reads them; whole or not at all."""
-        temporary = folder.with_name(f".{folder.name}.part")
-        try:
+        with atomic_folder(folder) as temporary:
             self.model.save_pretrained(temporary, safe_serialization=True)
             self.tokenizer.save_pretrained(temporary)
-            shutil.rmtree(folder, ignore_errors=True)  # of a run that is made again
-            temporary.replace(folder)
-        except OSError as error:
-            raise UserError(f"Cannot write {folder}: {error.strerror}.") from None
-        finally:
-            shutil.rmtree(temporary, ignore_errors=True)
 
     def keep_pristine(self) -> None:
         """Remembers the weights as loaded, so that `restore` can undo a training of the whole model."""
