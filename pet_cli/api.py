@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from pet_cli.base.clock import Clock
 from pet_cli.base.progress import Progress
 from pet_cli.config import files as conf_files
 from pet_cli.config.checks import check
@@ -16,10 +17,11 @@ from pet_cli.config.schema import ModelConfig, PetConfig, ScoringConfig, TaskCon
 from pet_cli.config.tuning import TUNINGS
 from pet_cli.data.examples import Example, Split
 from pet_cli.errors import UserError, not_allowed
+from pet_cli.methods.base import Context
+from pet_cli.methods.prompted import PromptMethod, build_learner, fit
 from pet_cli.prompts.template import parse_plain
 from pet_cli.runs import store
 from pet_cli.runs.session import Session
-from pet_cli.runs.single import Clock, build_learner, fit
 
 Text = str | Mapping[str, str]
 
@@ -132,11 +134,11 @@ class PromptClassifier:
     @classmethod
     def load(cls, folder: str | Path) -> PromptClassifier:
         """The classifier of a folder written by `save` or by `pet train`."""
-        from pet_cli.runs.saved import load_learner, saved_config
+        from pet_cli.runs.saved import saved_config
 
         own = cls.__new__(cls)
         own.config = saved_config(Path(folder))
-        own._learner = load_learner(Path(folder), own.config)
+        own._learner = PromptMethod.load(Path(folder), own.config, Context()).learner
         own.classes_ = list(own._learner.labels)
         own._progress = Progress(enabled=False)
         own._session = Session()

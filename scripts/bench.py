@@ -210,8 +210,8 @@ def pet_run(options: argparse.Namespace) -> list[tuple[str, str, str]]:
     from pet_cli.commands.compose import compose
     from pet_cli.ensembles.members import members
     from pet_cli.execute import execute
+    from pet_cli.methods.prompted import build_learner, train_settings
     from pet_cli.runs.session import Session
-    from pet_cli.runs.single import build_learner, train_settings
     from pet_cli.training.loop import train
 
     reference, texts = learner_for(options, "zero_shot")
@@ -392,9 +392,9 @@ def label_words(options: argparse.Namespace) -> list[tuple[str, str, str]]:
     import torch
 
     from pet_cli.commands.compose import compose
+    from pet_cli.methods.prompted import build_learner
     from pet_cli.prompts.batch import buckets
     from pet_cli.runs.session import Session
-    from pet_cli.runs.single import build_learner
     from pet_cli.tuning.base import Encoded
 
     rows = []
@@ -442,8 +442,8 @@ def one_by_one(lm: Any, batches: list[Any], words: list[Any]) -> None:
 def learner_for(options: argparse.Namespace, tuning: str, *more: str) -> tuple[Any, Any]:
     """A learner on the model and data of the command line, and the splits."""
     from pet_cli.commands.compose import compose
+    from pet_cli.methods.prompted import build_learner
     from pet_cli.runs.session import Session
-    from pet_cli.runs.single import build_learner
 
     own = [f"data.path={options.data}"] if options.data else []
     config = compose([f"task={options.task}", f"tuning={tuning}", f"model.name={options.model}", *own, *more])

@@ -487,8 +487,8 @@ def test_length_normalisation_is_a_setting(
     folder_of: Callable[[str], Path], capsys: pytest.CaptureFixture[str]
 ) -> None:
     from pet_cli.commands.compose import compose
+    from pet_cli.methods.prompted import build_learner
     from pet_cli.runs.session import Session
-    from pet_cli.runs.single import build_learner
 
     scores = []
     for flag in ("true", "false"):

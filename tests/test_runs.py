@@ -110,18 +110,20 @@ def test_a_saved_model_is_read_by_plain_from_pretrained_and_by_predict(
 ) -> None:
     from transformers import AutoModelForMaskedLM
 
+    from pet_cli import methods
+    from pet_cli.data.examples import Split
     from pet_cli.data.rows import read_rows
-    from pet_cli.runs.saved import load_learner, saved_config
+    from pet_cli.runs import store
 
     for tuning in ("full", "head", "classifier"):
         assert main(["train", f"tuning={tuning}", f"hydra.run.dir={tuning}", *SMALL]) == 0
         folder = in_tmp / tuning
-        learner = load_learner(folder, saved_config(folder))
+        method = methods.load(folder)
         package = Path(__file__).parent.parent / "pet_cli" / "embedded" / "reviews" / "test.jsonl"
         texts = {number: row["text"] for number, (_, row) in enumerate(read_rows(package))}
         for line in (folder / "predictions.jsonl").read_text().splitlines()[:5]:
             row = json.loads(line)
-            scores = learner.predict(learner.encode([{"text": texts[row["row"]]}])).softmax(dim=1)[0].tolist()
+            scores = store.softmax(method.predict(Split.passing([{"text": texts[row["row"]]}])))[0]
             assert scores == pytest.approx(list(row["probabilities"].values()), abs=1e-4)
     AutoModelForMaskedLM.from_pretrained(in_tmp / "full" / "model")
 

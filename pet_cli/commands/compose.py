@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +23,7 @@ from pet_cli.commands.overrides import prepare
 from pet_cli.config import files as conf_files
 from pet_cli.config.checks import check
 from pet_cli.config.ensemble import ENSEMBLES
+from pet_cli.config.method import METHODS
 from pet_cli.config.schema import PetConfig
 from pet_cli.config.tuning import TUNINGS
 from pet_cli.errors import UserError, choices, nearest, not_allowed
@@ -54,13 +55,14 @@ def typed(cfg: DictConfig) -> PetConfig:
     except OmegaConfBaseException as error:
         raise _bad_key_or_value(error) from None
     assert isinstance(config, PetConfig)
+    config.method = _typed_group("method", config.method, METHODS)
     config.tuning = _typed_group("tuning", config.tuning, TUNINGS)
     config.ensemble = _typed_group("ensemble", config.ensemble, ENSEMBLES)
     check(config)
     return config
 
 
-def _typed_group(group: str, values: Any, schemas: dict[str, type]) -> Any:
+def _typed_group(group: str, values: Any, schemas: Mapping[str, type]) -> Any:
     if not isinstance(values, dict) or values.get("name") not in schemas:
         given = values.get("name") if isinstance(values, dict) else values
         raise not_allowed(group, given, schemas)
@@ -110,7 +112,7 @@ def _bad_key_or_value(error: OmegaConfBaseException) -> UserError:
     text = first_line(error)
     if "is not in struct" in text or "not in '" in text or "Key '" in text:
         known: list[str] = _keys(OmegaConf.structured(PetConfig))
-        for group in ("tuning", "ensemble"):
+        for group in ("method", "tuning", "ensemble"):
             for name in conf_files.options(group):
                 known += [f"{group}.{own}" for own in conf_files.read(group, name)]
         parent = key.rpartition(".")[0]

@@ -97,16 +97,16 @@ def _named(tokenizer: object, ids: list[int], values: list[float]) -> list[tuple
 
 def _trained(folder: Path) -> tuple[SoftLearner, Tensor]:
     """A run's learner as trained, and what its vectors started as, `[slots, embedding]`."""
-    import copy
-
-    from pet_cli.runs.saved import load_learner, saved_config
-    from pet_cli.runs.session import Session
-    from pet_cli.runs.single import build_learner
+    from pet_cli.methods.base import Context
+    from pet_cli.methods.prompted import PromptMethod
+    from pet_cli.runs.saved import saved_config
     from pet_cli.training.loop import seed_everything
     from pet_cli.tuning import LEARNERS
     from pet_cli.tuning.soft import SoftLearner
 
     config = saved_config(folder)
+    if not config.method.uses_model:
+        raise UserError(f"{folder}: method={config.method.name} has no prompt to explain.")
     if config.ensemble.name != "none":
         raise UserError(f"{folder} is an ensemble: explain one of its members, in {folder}/members.")
     if not issubclass(LEARNERS[config.tuning.name], SoftLearner):
@@ -114,12 +114,11 @@ def _trained(folder: Path) -> tuple[SoftLearner, Tensor]:
             f"{folder}: tuning={config.tuning.name} trains no vectors at the input; "
             "there are some with soft_prompt, word_embedding and p_tuning."
         )
-    learner = load_learner(folder, copy.deepcopy(config))
+    learner = PromptMethod.load(folder, config, Context()).learner
     assert isinstance(learner, SoftLearner)
     origin = learner
     if learner.trains_model:  # the words started as the embeddings of the model before it was trained along
-        session = Session()
-        built = build_learner(config, session.language_model(config), session)
+        built = PromptMethod.build(config, Context()).learner
         assert isinstance(built, SoftLearner)
         origin = built
     seed_everything(config.trainer.seed)  # as the training did: the same draws

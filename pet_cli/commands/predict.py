@@ -8,16 +8,16 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
+from pet_cli import methods
 from pet_cli.base.files import write_jsonl
 from pet_cli.config import resolve
 from pet_cli.config.schema import PetConfig
+from pet_cli.data.examples import Split
 from pet_cli.data.load import columns_for, fields_of
 from pet_cli.data.rows import read_rows
 from pet_cli.errors import UserError, choices, nearest
-from pet_cli.results import summary
-from pet_cli.runs.saved import load_learner, saved_config
+from pet_cli.runs import store
+from pet_cli.runs.saved import saved_config
 
 
 def predict(run: str, file: str | None, texts: list[str] | None, output: str | None) -> int:
@@ -39,7 +39,7 @@ def predict(run: str, file: str | None, texts: list[str] | None, output: str | N
             "predicted": labels[max(range(len(line)), key=line.__getitem__)],
             "probabilities": {label: float(f"{p:.6g}") for label, p in zip(labels, line, strict=True)},
         }
-        for fields, line in zip(inputs, probabilities(folder, config, inputs), strict=True)
+        for fields, line in zip(inputs, probabilities(folder, inputs), strict=True)
     ]
     if output:
         write_jsonl(Path(output), rows)
@@ -49,31 +49,10 @@ def predict(run: str, file: str | None, texts: list[str] | None, output: str | N
     return 0
 
 
-def probabilities(folder: Path, config: PetConfig, inputs: Sequence[Mapping[str, str]]) -> list[list[float]]:
-    """Label probabilities `[inputs][labels]` of a run: its learner's, its student's, or its members' together."""
-    if (folder / "student" / "config.yaml").is_file():
-        return probabilities(folder / "student", saved_config(folder / "student"), inputs)
-    if config.ensemble.name == "none":
-        learner = load_learner(folder, config)
-        return learner.predict(learner.encode(inputs)).softmax(dim=1).tolist()
-    if config.ensemble.models == "shared":
-        raise UserError(
-            f"{folder}: an ensemble with a shared model cannot label new texts; use ensemble.models=separate."
-        )
-    from pet_cli.ensembles.combine import combine, confidence_weights, log_softmax
-
-    members = summary.read_json(folder / "metrics.json")["members"]
-    said = []
-    for member in members:
-        own = folder / "members" / member["name"]
-        learner = load_learner(own, saved_config(own))
-        said.append(log_softmax(learner.predict(learner.encode(inputs)).numpy()))
-    together = np.stack(said)
-    weights = np.array([member["weight"] for member in members])
-    if config.ensemble.weights == "confidence":
-        weights = confidence_weights(together)
-    answer: list[list[float]] = np.exp(combine(together, config.ensemble.combine, weights)).tolist()
-    return answer
+def probabilities(folder: Path, inputs: Sequence[Mapping[str, str]]) -> list[list[float]]:
+    """Label probabilities `[inputs][labels]` of a finished run."""
+    found: list[list[float]] = store.softmax(methods.load(folder).predict(Split.passing(inputs))).tolist()
+    return found
 
 
 def _row(place: str, row: Mapping[str, Any], config: PetConfig) -> dict[str, str]:

@@ -43,8 +43,8 @@ def _print(config: PetConfig, fields: dict[str, str], session: object) -> None:
     import torch
 
     from pet_cli.commands.tables import console, plain_table
+    from pet_cli.methods.prompted import build_learner
     from pet_cli.runs.session import Session
-    from pet_cli.runs.single import build_learner
     from pet_cli.tuning import LEARNERS, PromptLearner
     from pet_cli.tuning.soft import SoftLearner
 

@@ -21,6 +21,7 @@ from pet_cli.base.files import is_empty, locked, remove_partial
 from pet_cli.commands.compose import first_line, translate, typed
 from pet_cli.commands.overrides import is_sweep, prepare
 from pet_cli.config import files as conf_files
+from pet_cli.config.method import METHODS
 from pet_cli.config.schema import PetConfig
 from pet_cli.errors import UserError
 from pet_cli.results import summary
@@ -44,7 +45,13 @@ def folder_name(overrides: str) -> str:
     return f"{safe}-{hashlib.sha256(overrides.encode()).hexdigest()[:6]}"
 
 
+def way(method: str, tuning: str) -> str:
+    """What a single run's folder is called after: its tuning mode, or the method that has none."""
+    return tuning if method not in METHODS or METHODS[method].uses_model else method
+
+
 OmegaConf.register_new_resolver("pet_folder", folder_name, replace=True)
+OmegaConf.register_new_resolver("pet_way", way, replace=True)
 
 
 @dataclass

@@ -61,15 +61,33 @@ def check(config: PetConfig) -> None:
     for name in config.data.fields or {}:
         if name not in config.task.fields:
             raise not_allowed("data.fields", name, config.task.fields)
-    if isinstance(config.ensemble, PatternsEnsemble):
+    config.method.check()
+    if not config.method.uses_model:
+        _check_features(config)
+    elif isinstance(config.ensemble, PatternsEnsemble):
         _check_ensemble(config, config.ensemble)
     elif config.tuning.name != "classifier":
         verbalizer_words(config)
         template = prompt_template(config)
         if template.masks > 1:
             raise UserError(f"template '{template.source}' has {template.masks} masks; one is what is supported.")
-    elif len(labels(config)) < 2:
+    else:
+        _check_labels(config)
+
+
+def _check_labels(config: PetConfig) -> None:
+    if len(labels(config)) < 2:
         raise UserError("task.labels: a task needs at least two labels; name them by verbalizer= or data.labels=.")
+
+
+def _check_features(config: PetConfig) -> None:
+    """A method without a language model has no members to combine, and always learns from examples."""
+    if config.ensemble.name != "none":
+        raise UserError(
+            f"ensemble={config.ensemble.name} varies prompts, and method={config.method.name} has none; "
+            "leave one of them out."
+        )
+    _check_labels(config)
 
 
 def _check_ensemble(config: PetConfig, ensemble: PatternsEnsemble) -> None:

@@ -8,6 +8,8 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any
 
+from pet_cli.config.method import PromptSettings
+
 
 @dataclass
 class SourceConfig:
@@ -87,6 +89,7 @@ class PetConfig:
 
     task: TaskConfig = field(default_factory=TaskConfig)
     model: ModelConfig = field(default_factory=ModelConfig)
+    method: Any = None  # null: a prompt
     tuning: Any = None
     ensemble: Any = None
     scoring: ScoringConfig = field(default_factory=ScoringConfig)
@@ -100,3 +103,7 @@ class PetConfig:
     precision: str = "auto"
     save_model: str = "auto"
     resume: bool = False
+
+    def __post_init__(self) -> None:
+        if self.method is None:
+            self.method = PromptSettings()

@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 
@@ -20,10 +20,20 @@ class Example:
 
 @dataclass(frozen=True)
 class Split:
-    """The examples of one split, and where they came from."""
+    """The examples of one split, and where they came from.
+
+    Attributes:
+        kept: whether they come again, so that what was computed of them is worth keeping; texts passing by do not.
+    """
 
     name: str
     examples: tuple[Example, ...]
+    kept: bool = True
+
+    @classmethod
+    def passing(cls, rows: Iterable[Mapping[str, str]]) -> Split:
+        """Texts by field that are asked once, without labels."""
+        return cls("texts", tuple(Example(number, row, None) for number, row in enumerate(rows)), kept=False)
 
     def __len__(self) -> int:
         return len(self.examples)

@@ -10,7 +10,6 @@ import random
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from typing import Any
 
 from torch import Tensor
 
@@ -21,64 +20,11 @@ from pet_cli.config.ensemble import IpetEnsemble, NoEnsemble, PetEnsemble
 from pet_cli.config.schema import PetConfig
 from pet_cli.config.tuning import ClassifierTuning, FullTuning
 from pet_cli.data.examples import Example, Split
-from pet_cli.ensembles.members import (
-    Said,
-    Stage,
-    ensemble_outcome,
-    members,
-    run_member,
-    run_members,
-    together,
-    with_members,
-)
+from pet_cli.ensembles.members import Said, Stage, members, run_member, together
 from pet_cli.errors import UserError
+from pet_cli.methods.base import Context
+from pet_cli.methods.prompted import PromptMethod
 from pet_cli.runs import store
-from pet_cli.runs.single import Auxiliary, Fitted, Outcome, fit_and_score, outcome_of, predictions, saves_whole
-
-
-def execute_pet(stage: Stage) -> Outcome:
-    """Members, generations (iPET), soft labels, student; writes the run's folder and returns the student's outcome."""
-    config, ensemble, splits = stage.config, stage.config.ensemble, stage.splits
-    assert isinstance(ensemble, PetEnsemble)
-    unlabeled = splits.get("unlabeled")
-    if not unlabeled:
-        raise UserError(
-            f"ensemble={ensemble.name} needs unlabeled texts: a file named unlabeled in data.path, or a task with "
-            "an unlabeled split."
-        )
-    stage.score = ("test", "unlabeled") + (("dev",) if ensemble.weights == "dev" else ())
-    stage.auxiliary = Auxiliary(unlabeled, ensemble.unlabeled_batch_size, ensemble.alpha)
-    check_growth(config, len(unlabeled), len(splits["train"]) if "train" in splits else 0)
-    notes = overlap_notes(splits)
-    title = stage.progress.prefix
-    stage.progress.prefix = f"{title} members".strip()
-    said = run_members(stage)
-    generations = [_summary(stage, said)]
-    if isinstance(ensemble, IpetEnsemble):
-        for number in range(1, ensemble.generations + 1):
-            stage.progress.prefix = f"{title} generation {number} of {ensemble.generations}".strip()
-            said = next_generation(stage, said, number)
-            generations.append(_summary(stage, said))
-    stage.progress.prefix = f"{title} student".strip()
-    soft = together(config, said, splits, "unlabeled")
-    write_soft_labels(stage, soft)
-    fitted = distil(stage, soft)
-    stage.progress.prefix = title
-    outcome = outcome_of(config, fitted, splits)
-    teacher = ensemble_outcome(config, said, splits)
-    outcome.metrics |= {
-        "n_unlabeled": len(unlabeled),
-        "members": teacher.metrics["members"],
-        "members_accuracy": teacher.metrics["members_accuracy"],
-        "ensemble": {name: teacher.metrics[name] for name in ("accuracy", "macro_f1", "calibration_error")},
-        "generations": generations,
-    }
-    outcome.warnings[:0] = notes
-    fitted.learner.save(stage.out / "student", saves_whole(config, stage.session) or config.save_model == "auto")
-    store.write_config(stage.out / "student", student_config(config))
-    rows = with_members(predictions(splits["test"], outcome.scores, fitted.learner.labels), said, fitted.learner.labels)
-    store.write_run(stage.out, config, outcome.metrics, rows, splits)
-    return outcome
 
 
 def overlap_notes(splits: Mapping[str, Split]) -> list[str]:
@@ -88,21 +34,16 @@ def overlap_notes(splits: Mapping[str, Split]) -> list[str]:
     return [f"{same} of {len(splits['unlabeled'])} unlabeled texts are also in the test split"] if same else []
 
 
-def _summary(stage: Stage, said: Sequence[Said]) -> dict[str, Any]:
-    metrics = ensemble_outcome(stage.config, said, stage.splits).metrics
-    return {"accuracy": metrics["accuracy"], "members_mean": metrics["members_accuracy"]["mean"]}
-
-
 def write_soft_labels(stage: Stage, scores: Tensor) -> None:
     """The unlabeled rows with the ensemble's log-probabilities and the soft labels at the temperature."""
     temperature = stage.config.ensemble.temperature
     labels = resolve.labels(stage.config)
-    soft = (scores / temperature).softmax(dim=1)
+    soft = store.softmax(scores / temperature)
     rows = [
         {
             "row": example.row,
             "scores": {label: float(f"{s:.7g}") for label, s in zip(labels, line.tolist(), strict=True)},
-            "soft": {label: float(f"{p:.6g}") for label, p in zip(labels, probabilities.tolist(), strict=True)},
+            "soft": store.by_label(labels, probabilities),
         }
         for example, line, probabilities in zip(stage.splits["unlabeled"].examples, scores, soft, strict=True)
     ]
@@ -130,23 +71,15 @@ def student_config(config: PetConfig) -> PetConfig:
     return replace(student, tuning=tuning)
 
 
-def distil(stage: Stage, scores: Tensor) -> Fitted:
-    """Trains the student on the unlabeled texts with the ensemble's soft labels."""
+def distil(stage: Stage, scores: Tensor) -> PromptMethod:
+    """The student, trained on the unlabeled texts with the ensemble's soft labels."""
     config = student_config(stage.config)
     temperature = stage.config.ensemble.temperature
     # The label index of an unlabeled example is never read: the soft labels take its place.
     texts = tuple(Example(e.row, e.fields, 0) for e in stage.splits["unlabeled"].examples)
-    splits = {"train": Split("train", texts), "test": stage.splits["test"]}
-    return fit_and_score(
-        config,
-        stage.session,
-        splits,
-        ["test"],
-        stage.clock,
-        stage.progress,
-        soft=(scores / temperature).softmax(dim=1),
-        temperature=temperature,
-    )
+    student = PromptMethod.build(config, Context(stage.session, stage.clock, stage.progress))
+    student.fit({"train": Split("train", texts)}, soft=(scores / temperature).softmax(dim=1), temperature=temperature)
+    return student
 
 
 def next_generation(stage: Stage, said: Sequence[Said], number: int) -> list[Said]:

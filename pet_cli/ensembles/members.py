@@ -17,6 +17,7 @@ import torch
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
+from pet_cli.base.clock import Clock
 from pet_cli.base.files import atomic, read_json, write_json
 from pet_cli.base.progress import Progress
 from pet_cli.config import resolve
@@ -25,24 +26,21 @@ from pet_cli.config.tuning import ZeroShotTuning
 from pet_cli.data.examples import Split
 from pet_cli.ensembles.combine import combine, confidence_weights, fit_weights
 from pet_cli.ensembles.views import ViewsLearner
-from pet_cli.errors import UserError
-from pet_cli.runs import states, store
-from pet_cli.runs.session import Session
-from pet_cli.runs.single import (
+from pet_cli.methods.base import Context
+from pet_cli.methods.prompted import (
     Auxiliary,
-    Clock,
     Fitted,
-    Outcome,
+    PromptMethod,
     ask,
     build_learner,
     facts,
     fit,
     fit_and_score,
-    outcome_of,
-    predictions,
-    warnings,
+    with_saved_model,
 )
-from pet_cli.tasks.metrics import evaluate
+from pet_cli.runs import states, store
+from pet_cli.runs.outcome import outcome_of, predictions
+from pet_cli.runs.session import Session
 from pet_cli.tuning import PromptLearner
 
 
@@ -126,16 +124,27 @@ def run_member(member: Member, stage: Stage, splits: Mapping[str, Split], folder
     finally:
         progress.prefix = title
     stage.trained += fitted.trained is not None
-    outcome = outcome_of(member.config, fitted, splits)
-    said = Said(member.name, fitted.scores, outcome.metrics, before)
+    said = Said(member.name, fitted.scores, member_metrics(member, fitted, splits), before)
     fitted.learner.save(folder, whole=stage.config.save_model == "always")
-    labels = fitted.learner.labels
-    store.write_run(folder, member.config, outcome.metrics, predictions(splits["test"], outcome.scores, labels), splits)
+    if "test" in splits:
+        rows = predictions(splits["test"], fitted.scores["test"].numpy(), fitted.learner.labels)
+        store.write_run(folder, member.config, said.metrics, rows, splits)
+    else:
+        store.write_config(folder, member.config)
     scores = {name: tensor.contiguous() for name, tensor in fitted.scores.items()}
     with atomic(folder / "scores.safetensors") as temporary:
         save_file(scores, temporary, metadata={"before": "" if before is None else repr(before)})
     write_json(folder / "state.json", {"status": "done", "fingerprint": key})
     return said
+
+
+def member_metrics(member: Member, fitted: Fitted, splits: Mapping[str, Split]) -> dict[str, Any]:
+    """A member's own metrics on the test split; none where there is no such split."""
+    if "test" not in splits:
+        return {}
+    learner, scores = fitted.learner, fitted.scores["test"].numpy()
+    own = facts(learner, fitted.trained, fitted.shortened)
+    return outcome_of(member.config, splits, scores, learner.labels, own).metrics
 
 
 def _finished(folder: Path, key: str) -> bool:
@@ -203,15 +212,25 @@ def run_shared(found: Sequence[Member], stage: Stage, splits: Mapping[str, Split
     assert all(isinstance(view, PromptLearner) for view in views)
     learner = ViewsLearner([view for view in views if isinstance(view, PromptLearner)])
     trained = fit(config, learner, learner.spread(splits), stage.clock, stage.progress)
-    if stage.config.save_model == "always" and trained is not None:
-        lm.save(stage.out / "model")
+    learner.save(stage.out, whole=stage.config.save_model == "always" and trained is not None)
     said = []
     for member, view, weight in zip(found, views, before, strict=True):
         fitted = Fitted(view, {}, trained, 0)
         for name in stage.score:
-            fitted.scores[name], fitted.shortened = ask(view, splits[name], stage.clock, stage.progress)
-        said.append(Said(member.name, fitted.scores, outcome_of(member.config, fitted, splits).metrics, weight))
+            fitted.scores[name], shortened = ask(view, splits[name], stage.clock, stage.progress)
+            fitted.shortened += shortened if name == "test" else 0
+        said.append(Said(member.name, fitted.scores, member_metrics(member, fitted, splits), weight))
     return said
+
+
+def shared_views(folder: Path, config: PetConfig, context: Context) -> list[PromptMethod]:
+    """The members of a finished ensemble with a shared model, each a view of that model."""
+    own = with_saved_model(folder, config)
+    lm = context.session.language_model(own)
+    found = members(own)
+    views = [build_learner(member.config, lm, context.session) for member in found]
+    ViewsLearner([view for view in views if isinstance(view, PromptLearner)]).load(folder)
+    return [PromptMethod(member.config, view, context) for member, view in zip(found, views, strict=True)]
 
 
 def run_members(stage: Stage) -> list[Said]:
@@ -287,36 +306,7 @@ def spread_of(rows: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
 
 def with_members(rows: list[dict[str, Any]], said: Sequence[Said], labels: Sequence[str]) -> list[dict[str, Any]]:
     """Adds each member's probabilities to the predictions, so that they can be combined again without a model."""
-    own = {one.name: one.scores["test"].softmax(dim=1).tolist() for one in said}
+    own = {one.name: store.softmax(one.scores["test"]) for one in said}
     for number, row in enumerate(rows):
-        row["members"] = {
-            name: {label: float(f"{p:.6g}") for label, p in zip(labels, table[number], strict=True)}
-            for name, table in own.items()
-        }
+        row["members"] = {name: store.by_label(labels, table[number]) for name, table in own.items()}
     return rows
-
-
-def ensemble_outcome(config: PetConfig, said: Sequence[Said], splits: Mapping[str, Split]) -> Outcome:
-    """The combined members on the test split."""
-    labels = resolve.labels(config)
-    scores = together(config, said, splits, "test")
-    rows = member_rows(said, member_weights(config, said, splits, "test"))
-    metrics = evaluate(splits["test"].targets, scores.softmax(dim=1).double().numpy(), labels)
-    metrics |= facts(config, splits, labels) | {"members": rows, "members_accuracy": spread_of(rows)}
-    return Outcome(metrics, scores, splits["test"], warnings(metrics, splits))
-
-
-def execute_ensemble(stage: Stage) -> Outcome:
-    """Runs an ensemble and writes its folder."""
-    config, splits = stage.config, stage.splits
-    if config.ensemble.weights == "dev":
-        if not splits.get("dev"):
-            raise UserError("ensemble.weights=dev needs a development set: give data.dev_shots.")
-        stage.score = ("test", "dev")
-    said = run_members(stage)
-    outcome = ensemble_outcome(config, said, splits)
-    rows = with_members(
-        predictions(splits["test"], outcome.scores, resolve.labels(config)), said, outcome.metrics["labels"]
-    )
-    store.write_run(stage.out, config, outcome.metrics, rows, splits)
-    return outcome

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import asdict
-
-import torch
+from typing import TYPE_CHECKING
 
 from pet_cli.base.memo import Memo
 from pet_cli.config import resolve
@@ -14,8 +13,9 @@ from pet_cli.data import load as data
 from pet_cli.data.examples import Split
 from pet_cli.data.sampling import capped, k_shot
 from pet_cli.errors import UserError
-from pet_cli.models.base import LanguageModel
-from pet_cli.models.loading import load, pick_device
+
+if TYPE_CHECKING:
+    from pet_cli.models.base import LanguageModel
 
 
 class Session:
@@ -37,6 +37,8 @@ class Session:
 
     def language_model(self, config: PetConfig) -> LanguageModel:
         """The configuration's model, with its weights as they were loaded."""
+        from pet_cli.models.loading import load
+
         model = config.model
         key = (model.name, model.revision, model.trust_remote_code, config.device, config.precision)
         lm = self._models.get(
@@ -55,8 +57,13 @@ class Session:
         return lm
 
     @staticmethod
-    def device(config: PetConfig) -> torch.device:
-        return pick_device(config.device)
+    def device(config: PetConfig) -> str:
+        """Where a run of the configuration computes, such as `cpu` or `cuda:0`."""
+        if not config.method.uses_model:
+            return "cpu"
+        from pet_cli.models.loading import pick_device
+
+        return str(pick_device(config.device))
 
     def splits(self, config: PetConfig) -> dict[str, Split]:
         """The run's data: `train` and `dev` as drawn, `test` and `unlabeled` as capped, and what was left out.

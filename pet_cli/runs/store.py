@@ -5,10 +5,11 @@ from __future__ import annotations
 import importlib.metadata
 import os
 import platform
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import yaml
 
 from pet_cli.base.files import write_json, write_jsonl, write_text
@@ -50,6 +51,27 @@ def write_run(
     write_json(folder / "sample.json", drawn)
     write_jsonl(folder / "predictions.jsonl", predictions)
     write_json(folder / "metrics.json", metrics)
+
+
+def softmax(scores: Any) -> np.ndarray:
+    """Label probabilities of label scores `[..., labels]`, in float64."""
+    own = np.asarray(scores, dtype=np.float64)
+    own = np.exp(own - own.max(axis=-1, keepdims=True))
+    shares: np.ndarray = own / own.sum(axis=-1, keepdims=True)
+    return shares
+
+
+def answer(labels: Sequence[str], probabilities: np.ndarray) -> dict[str, Any]:
+    """What is written of one text: the most probable label, and each label's probability with six digits."""
+    return {
+        "predicted": labels[int(np.argmax(probabilities))],
+        "probabilities": by_label(labels, probabilities),
+    }
+
+
+def by_label(labels: Sequence[str], probabilities: np.ndarray) -> dict[str, float]:
+    """Probabilities `[labels]` by the labels' names, in their order, with six digits."""
+    return {label: float(f"{p:.6g}") for label, p in zip(labels, probabilities, strict=True)}
 
 
 def write_timing(folder: Path, timing: Mapping[str, Any]) -> None:

@@ -1,0 +1,231 @@
+"""Ensembles, PET and iPET as methods: fitted, asked, saved and loaded like any other."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from pet_cli.base.files import read_json, write_json
+from pet_cli.config.ensemble import IpetEnsemble, PetEnsemble
+from pet_cli.config.schema import PetConfig
+from pet_cli.data.examples import Split
+from pet_cli.ensembles.combine import combine, confidence_weights, log_softmax
+from pet_cli.ensembles.distillation import (
+    check_growth,
+    distil,
+    next_generation,
+    overlap_notes,
+    student_config,
+    write_soft_labels,
+)
+from pet_cli.ensembles.members import (
+    Said,
+    Stage,
+    member_rows,
+    member_weights,
+    members,
+    run_members,
+    shared_views,
+    spread_of,
+    together,
+    with_members,
+)
+from pet_cli.errors import UserError
+from pet_cli.methods.base import Context, Method
+from pet_cli.methods.prompted import Auxiliary, PromptMethod
+from pet_cli.runs import store
+from pet_cli.runs.saved import saved_config
+from pet_cli.tasks.metrics import evaluate
+
+
+class EnsembleMethod(Method):
+    """Members of one task, each a prompt of its own, and the rule that makes one answer of theirs.
+
+    After `fit` it knows what its members said of the run's own splits; after `load` it has the members themselves.
+    """
+
+    def __init__(self, config: PetConfig, context: Context) -> None:
+        super().__init__(config, context)
+        self.stage: Stage | None = None
+        self.said: list[Said] = []
+        self.loaded: list[PromptMethod] = []
+        self.weights: np.ndarray | None = None
+
+    @classmethod
+    def build(cls, config: PetConfig, context: Context) -> EnsembleMethod:
+        context.session.several()
+        return cls(config, context)
+
+    def begin(self, splits: Mapping[str, Split]) -> Stage:
+        """What the members share while they run; a split is asked about where it is there."""
+        if self.context.folder is None:
+            raise ValueError("an ensemble needs a folder for its members")
+        self.stage = Stage(
+            self.config, self.context.folder, self.context.session, splits, self.context.clock, self.context.progress
+        )
+        wanted = ("test", *(("dev",) if self.config.ensemble.weights == "dev" else ()))
+        self.stage.score = tuple(name for name in wanted if splits.get(name))
+        return self.stage
+
+    def fit(self, splits: Mapping[str, Split]) -> None:
+        stage = self.begin(splits)
+        if self.config.ensemble.weights == "dev" and not splits.get("dev"):
+            raise UserError("ensemble.weights=dev needs a development set: give data.dev_shots.")
+        self.said = run_members(stage)
+        self._remember(stage)
+
+    def _remember(self, stage: Stage) -> None:
+        """Writes who the members are and what each counts for, where that does not differ by text."""
+        weights = None
+        if self.config.ensemble.weights != "confidence":
+            weights = member_weights(self.config, self.said, stage.splits, "").tolist()
+        names = [one.name for one in self.said]
+        write_json(stage.out / "members.json", {"members": names, "weights": weights})
+
+    def predict(self, split: Split) -> np.ndarray:
+        stage = self.stage
+        if stage is not None and split is stage.splits.get(split.name) and split.name in self.said[0].scores:
+            return together(self.config, self.said, stage.splits, split.name).numpy()
+        if not self.loaded:
+            assert self.context.folder is not None
+            self._load(self.context.folder)
+        told = np.stack([log_softmax(member.predict(split)) for member in self.loaded])
+        weights = confidence_weights(told) if self.weights is None else self.weights
+        return combine(told, self.config.ensemble.combine, weights).astype(np.float32)
+
+    def save(self, folder: Path, whole: bool = True) -> None:
+        """The members are in their folders already, below the ensemble's own."""
+        own = self.context.folder
+        if own is None or folder.resolve() == own.resolve():
+            return
+        for name in ("members", "model"):
+            if (own / name).is_dir():
+                shutil.copytree(own / name, folder / name, dirs_exist_ok=True)
+        for name in ("members.json", "trained.safetensors"):
+            if (own / name).is_file():
+                folder.mkdir(parents=True, exist_ok=True)
+                shutil.copy2(own / name, folder / name)
+
+    @classmethod
+    def load(cls, folder: Path, config: PetConfig, context: Context) -> EnsembleMethod:
+        own = cls(config, Context(context.session, context.clock, context.progress, folder))
+        own._load(folder)
+        return own
+
+    def _load(self, folder: Path) -> None:
+        names, weights = _members_of(folder)
+        if self.config.ensemble.models == "shared":
+            self.loaded = shared_views(folder, self.config, self.context)
+            if [member.name for member in members(self.config)] != names:
+                raise UserError(f"{folder}: its members are not those that its config.yaml asks for.")
+        else:
+            self.context.session.several()
+            for name in names:
+                own = folder / "members" / name
+                self.loaded.append(PromptMethod.load(own, saved_config(own), self.context))
+        self.weights = None if self.config.ensemble.weights == "confidence" else np.array(weights, dtype=float)
+
+    def facts(self, test: Split | None = None) -> dict[str, Any]:
+        assert self.stage is not None
+        rows = member_rows(self.said, member_weights(self.config, self.said, self.stage.splits, "test"))
+        return {"members": rows, "members_accuracy": spread_of(rows)}
+
+    def annotate(self, rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
+        return with_members(rows, self.said, self.labels)
+
+
+def _members_of(folder: Path) -> tuple[list[str], list[float] | None]:
+    """Names and weights of a finished ensemble's members. Raises `UserError` where its folder does not tell."""
+    path = folder / "members.json"
+    try:
+        if path.is_file():
+            found = read_json(path)
+            return list(found["members"]), found["weights"]
+        path = folder / "metrics.json"
+        listed = read_json(path)["members"]  # a run of a version before there was such a file
+        return [member["name"] for member in listed], [member["weight"] for member in listed]
+    except (KeyError, TypeError):
+        raise UserError(f"{path} is damaged: it does not tell the ensemble's members.") from None
+
+
+class PetMethod(EnsembleMethod):
+    """Members that label unlabeled text, in generations where it is iPET, and the student that learns from them."""
+
+    def __init__(self, config: PetConfig, context: Context) -> None:
+        super().__init__(config, context)
+        self.student: PromptMethod | None = None
+        self.generations: list[list[Said]] = []
+
+    def fit(self, splits: Mapping[str, Split]) -> None:
+        config, ensemble = self.config, self.config.ensemble
+        assert isinstance(ensemble, PetEnsemble)
+        unlabeled = splits.get("unlabeled")
+        if not unlabeled:
+            raise UserError(
+                f"ensemble={ensemble.name} needs unlabeled texts: a file named unlabeled in data.path, or a task with "
+                "an unlabeled split."
+            )
+        stage = self.begin(splits)
+        stage.score = (*stage.score, "unlabeled")
+        stage.auxiliary = Auxiliary(unlabeled, ensemble.unlabeled_batch_size, ensemble.alpha)
+        check_growth(config, len(unlabeled), len(splits["train"]) if "train" in splits else 0)
+        title = stage.progress.prefix
+        stage.progress.prefix = f"{title} members".strip()
+        self.said = run_members(stage)
+        self.generations = [self.said]
+        if isinstance(ensemble, IpetEnsemble):
+            for number in range(1, ensemble.generations + 1):
+                stage.progress.prefix = f"{title} generation {number} of {ensemble.generations}".strip()
+                self.said = next_generation(stage, self.said, number)
+                self.generations.append(self.said)
+        stage.progress.prefix = f"{title} student".strip()
+        soft = together(config, self.said, splits, "unlabeled")
+        write_soft_labels(stage, soft)
+        self.student = distil(stage, soft)
+        stage.progress.prefix = title
+
+    def predict(self, split: Split) -> np.ndarray:
+        assert self.student is not None
+        return self.student.predict(split)
+
+    def save(self, folder: Path, whole: bool = True) -> None:
+        assert self.student is not None
+        self.student.save(folder / "student", whole or self.config.save_model == "auto")
+        store.write_config(folder / "student", student_config(self.config))
+
+    @classmethod
+    def load(cls, folder: Path, config: PetConfig, context: Context) -> PetMethod:
+        own = cls(config, context)
+        student = folder / "student"
+        own.student = PromptMethod.load(student, saved_config(student), context)
+        return own
+
+    def facts(self, test: Split | None = None) -> dict[str, Any]:
+        assert self.student is not None and self.stage is not None
+        told = [self._of(said) for said in self.generations]
+        last = told[-1]
+        return self.student.facts(test) | {
+            "n_unlabeled": len(self.stage.splits["unlabeled"]),
+            "members": last["members"],
+            "members_accuracy": last["members_accuracy"],
+            "ensemble": {name: last[name] for name in ("accuracy", "macro_f1", "calibration_error")},
+            "generations": [
+                {"accuracy": one["accuracy"], "members_mean": one["members_accuracy"]["mean"]} for one in told
+            ],
+        }
+
+    def _of(self, said: Sequence[Said]) -> dict[str, Any]:
+        """The metrics of a generation's members together on the test split, and each member's."""
+        assert self.stage is not None
+        splits = self.stage.splits
+        scores = together(self.config, said, splits, "test")
+        rows = member_rows(said, member_weights(self.config, said, splits, "test"))
+        metrics = evaluate(splits["test"].targets, store.softmax(scores), self.labels)
+        return metrics | {"members": rows, "members_accuracy": spread_of(rows)}
+
+    def notes(self) -> list[str]:
+        return overlap_notes(self.stage.splits) if self.stage is not None and "test" in self.stage.splits else []

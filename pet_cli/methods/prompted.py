@@ -1,0 +1,280 @@
+"""Prompts and classifiers on a language model: what a tuning mode trains, as a method.
+
+sample -> model -> learner -> training -> label scores
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from pet_cli.base.clock import Clock
+from pet_cli.base.progress import Progress
+from pet_cli.config import resolve
+from pet_cli.config.schema import PetConfig
+from pet_cli.data.examples import Split
+from pet_cli.errors import UserError
+from pet_cli.methods.base import CHUNK, Context, Method
+from pet_cli.models.base import LanguageModel
+from pet_cli.runs.session import Session
+from pet_cli.training.loop import TrainReport, TrainSettings, balanced_weights, steps_for, train
+from pet_cli.training.mlm import MaskedModelling
+from pet_cli.tuning import LEARNERS, Learner, PromptLearner
+from pet_cli.verbalizers.manual import Verbalizer
+
+
+class PromptMethod(Method):
+    """A learner on a language model.
+
+    Args:
+        learner: the tuning mode's learner, untrained or with what `load` read.
+    """
+
+    def __init__(self, config: PetConfig, learner: Learner, context: Context) -> None:
+        super().__init__(config, context)
+        self.learner = learner
+        self.trained: tuple[TrainReport, TrainSettings] | None = None
+        self.shortened: dict[str, int] = {}
+
+    @classmethod
+    def build(cls, config: PetConfig, context: Context) -> PromptMethod:
+        with context.clock.phase("model"):
+            lm = context.session.language_model(config)
+        torch.manual_seed(config.trainer.seed)
+        return cls(config, build_learner(config, lm, context.session), context)
+
+    @classmethod
+    def load(cls, folder: Path, config: PetConfig, context: Context) -> PromptMethod:
+        config = with_saved_model(folder, config)
+        learner = build_learner(config, context.session.language_model(config), context.session)
+        learner.load(folder)
+        return cls(config, learner, context)
+
+    def fit(
+        self,
+        splits: Mapping[str, Split],
+        *,
+        soft: Tensor | None = None,
+        temperature: float = 1.0,
+        auxiliary: Auxiliary | None = None,
+    ) -> None:
+        """Trains on `train`, with the checkpoint that does best on `dev`.
+
+        Args:
+            soft: label probabilities `[examples, labels]` to learn instead of the labels, at `temperature`.
+            auxiliary: PET's masked-LM loss beside the labels'.
+        """
+        context = self.context
+        self.trained = fit(
+            self.config,
+            self.learner,
+            splits,
+            context.clock,
+            context.progress,
+            soft=soft,
+            temperature=temperature,
+            auxiliary=auxiliary,
+        )
+
+    def predict(self, split: Split) -> np.ndarray:
+        scores, self.shortened[split.name] = ask(self.learner, split, self.context.clock, self.context.progress)
+        return scores.numpy()
+
+    def save(self, folder: Path, whole: bool = True) -> None:
+        self.learner.save(folder, whole)
+
+    def facts(self, test: Split | None = None) -> dict[str, Any]:
+        return facts(self.learner, self.trained, self.shortened.get("test", 0))
+
+
+def facts(learner: Learner, trained: tuple[TrainReport, TrainSettings] | None, shortened: int) -> dict[str, Any]:
+    """What the metrics say of a learner: how many test examples were shortened, and how it was trained."""
+    found: dict[str, Any] = {"shortened": shortened}
+    if trained is None:
+        return found
+    report, how = trained
+    return found | {
+        "trained_parameters": learner.trained_parameters(),
+        "steps": how.steps,
+        "learning_rate": how.learning_rate,
+        "first_loss": report.losses[0] if report.losses else None,
+        "last_loss": float(np.mean(report.losses[-10:])) if report.losses else None,
+        "dev_accuracy": report.dev_accuracy,
+        "kept_step": report.kept_step,
+    }
+
+
+def with_saved_model(folder: Path, config: PetConfig) -> PetConfig:
+    """The settings with the model that a run saved in its folder in place of the one that it began with."""
+    if (folder / "model").is_dir():
+        return replace(config, model=replace(config.model, name=str(folder / "model"), revision=None))
+    if LEARNERS[config.tuning.name].trains_model:
+        raise UserError(
+            f"{folder}: the trained model was not saved (in a sweep it is on request). "
+            "Train again with save_model=always."
+        )
+    return config
+
+
+def build_learner(config: PetConfig, lm: LanguageModel, session: Session) -> Learner:
+    """The tuning mode's learner on a model. Raises `UserError` for words or lengths the model cannot take."""
+    max_length = config.trainer.max_length or min(256, lm.positions)
+    if max_length > lm.positions:
+        raise UserError(f"trainer.max_length={max_length}: the model takes at most {lm.positions} tokens.")
+    lm.normalise = config.scoring.length_normalise
+    cls = LEARNERS[config.tuning.name]
+    options: dict[str, Any] = {
+        "settings": config.tuning,
+        "labels": resolve.labels(config),
+        "max_length": max_length,
+        "batch_size": config.trainer.eval_batch_size,
+        "memo": session.memo,
+    }
+    if not issubclass(cls, PromptLearner):
+        return cls(lm, resolve.input_template(config), **options)
+    return cls(
+        lm,
+        resolve.prompt_template(config),
+        verbalizer=Verbalizer(resolve.verbalizer_words(config), config.scoring.combine),
+        learned_rate=config.scoring.learned_rate,
+        learned_penalty=config.scoring.learned_penalty,
+        **options,
+    )
+
+
+def train_settings(config: PetConfig, lm: LanguageModel, n: int) -> TrainSettings:
+    """Resolves what the configuration leaves open: steps by the number of examples, the learning rate by the model."""
+    trainer = config.trainer
+    rate = trainer.learning_rate or getattr(config.tuning, "learning_rate", None) or config.model.learning_rate
+    return TrainSettings(
+        steps=steps_for(n, trainer.max_steps, trainer.batch_size, config.tuning),
+        learning_rate=rate or lm.default_learning_rate,
+        batch_size=trainer.batch_size,
+        weight_decay=trainer.weight_decay,
+        warmup=trainer.warmup,
+        grad_clip=trainer.grad_clip,
+        seed=trainer.seed,
+        eval_every=trainer.eval_every,
+    )
+
+
+@dataclass(frozen=True)
+class Auxiliary:
+    """PET's auxiliary task while a member trains: unlabeled texts, their number in a step, the share of the loss."""
+
+    unlabeled: Split
+    batch_size: int
+    alpha: float
+
+
+def fit(
+    config: PetConfig,
+    learner: Learner,
+    splits: Mapping[str, Split],
+    clock: Clock,
+    progress: Progress,
+    *,
+    soft: Tensor | None = None,
+    temperature: float = 1.0,
+    auxiliary: Auxiliary | None = None,
+) -> tuple[TrainReport, TrainSettings] | None:
+    """Trains a learner on the run's sample; None where there is nothing to train, or nothing to train on.
+
+    Args:
+        soft: label probabilities `[examples, labels]` to learn instead of the labels, at `temperature`.
+    """
+    sample = splits.get("train")
+    if not resolve.trains(config) or not sample:
+        return None
+    how = train_settings(config, learner.lm, len(sample))
+    weights = None
+    if config.trainer.class_weights == "balanced":
+        weights = balanced_weights(sample.targets, len(learner.labels))
+    with clock.phase("encode"), progress.stage("encode", len(sample)) as advance:
+        encoded = learner.encode(sample.rows, sample.fingerprint, advance)
+        dev = None
+        if splits.get("dev"):
+            dev = (learner.encode(splits["dev"].rows, splits["dev"].fingerprint), splits["dev"].targets)
+        mlm = None
+        if auxiliary is not None and auxiliary.alpha > 0:
+            texts = auxiliary.unlabeled
+            prompts = learner.encode(texts.rows, texts.fingerprint).prompts
+            mlm = MaskedModelling(learner.lm, prompts, auxiliary.batch_size, how.seed)
+    with clock.phase("train"), progress.stage("train", how.steps) as advance:
+        report = train(
+            learner,
+            encoded,
+            torch.tensor(sample.targets) if soft is None else soft,
+            how,
+            class_weight=weights,
+            dev=dev,
+            temperature=temperature,
+            mlm=mlm,
+            alpha=auxiliary.alpha if auxiliary else 0.0,
+            advance=advance,
+        )
+    return report, how
+
+
+@dataclass
+class Fitted:
+    """A trained learner and what it says.
+
+    Attributes:
+        scores: split name -> label scores `[examples, labels]`.
+        trained: the loop's report and settings; None where nothing trained.
+        shortened: how many test examples were shortened.
+    """
+
+    learner: Learner
+    scores: dict[str, Tensor]
+    trained: tuple[TrainReport, TrainSettings] | None
+    shortened: int
+
+
+def fit_and_score(
+    config: PetConfig,
+    session: Session,
+    splits: Mapping[str, Split],
+    score: Sequence[str],
+    clock: Clock,
+    progress: Progress,
+    **training: Any,
+) -> Fitted:
+    """Builds, trains and asks one learner: the core of a single run, of a member and of a student alike."""
+    with clock.phase("model"):
+        lm = session.language_model(config)
+    torch.manual_seed(config.trainer.seed)
+    learner = build_learner(config, lm, session)
+    trained = fit(config, learner, splits, clock, progress, **training)
+    fitted = Fitted(learner, {}, trained, 0)
+    for name in score:
+        fitted.scores[name], shortened = ask(learner, splits[name], clock, progress)
+        fitted.shortened += shortened if name == "test" else 0
+    return fitted
+
+
+def ask(learner: Learner, split: Split, clock: Clock, progress: Progress) -> tuple[Tensor, int]:
+    """Label scores `[examples, labels]` of a split, and how many of its examples were shortened.
+
+    At most `CHUNK` examples are asked together, in a run and by `pet predict` alike: what shares a batch decides the
+    last digits of a score.
+    """
+    rows, shortened, found = split.rows, 0, []
+    for start in range(0, max(1, len(rows)), CHUNK):
+        part = rows[start : start + CHUNK]
+        key = None
+        if split.kept:
+            key = split.fingerprint if len(rows) <= CHUNK else f"{split.fingerprint}/{start}"
+        with clock.phase(f"encode {split.name}"), progress.stage("encode", len(part)) as advance:
+            encoded = learner.encode(part, key, advance)
+        with clock.phase(f"evaluate {split.name}"), progress.stage("evaluate", len(part)) as advance:
+            found.append(learner.predict(encoded, advance))
+        shortened += encoded.shortened
+    return torch.cat(found), shortened
