@@ -57,7 +57,6 @@ def kind(request: pytest.FixtureRequest) -> str:
 def lm(kind: str, _loaded: Callable[[str], LanguageModel]) -> LanguageModel:
     lm = _loaded(kind)
     lm.restore()
-    lm.normalise = True
     return lm
 
 
@@ -116,7 +115,7 @@ def test_words_of_several_tokens_score_as_a_forward_for_each(kind: str, lm: Lang
     learner = learner_of(lm)
     lengths = [len(ids) for ids in learner.word_ids]
     assert lengths[0] == 1 and max(lengths) > 3  # single and several tokens mixed
-    lm.normalise = normalise
+    learner.length_normalise = normalise
     expected = torch.stack([obvious(kind, lm, text, SEVERAL, normalise) for text in TEXTS])
     torch.testing.assert_close(said(learner), expected, atol=1e-5, rtol=1e-6)
 

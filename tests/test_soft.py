@@ -311,7 +311,7 @@ def test_without_a_soft_slot_twenty_stand_in_front(model_of: ModelOf) -> None:
 def test_one_name_is_one_vector(model_of: ModelOf) -> None:
     learner = learner_of(model_of("bert"), "soft_prompt", "{soft@a*2} {text} {soft@b} {mask} {soft@a*2}")
     assert [slot for _, slot in learner.encode(ROWS[:1]).prompts[0].soft] == [0, 1, 2, 0, 1]
-    assert learner.small_parts()["vectors"].shape == (3, 32)
+    assert learner.trained_state()["vectors"].shape == (3, 32)
 
 
 def test_what_free_slots_start_as(model_of: ModelOf) -> None:
@@ -320,7 +320,7 @@ def test_what_free_slots_start_as(model_of: ModelOf) -> None:
     ids = [lm.tokenizer.convert_tokens_to_ids(word) for word in ("terrible", "bad", "great", "good")]
 
     def start(template: str, **settings: Any) -> Tensor:
-        return learner_of(lm, "soft_prompt", template, **settings).small_parts()["vectors"].detach()
+        return learner_of(lm, "soft_prompt", template, **settings).trained_state()["vectors"].detach()
 
     assert torch.equal(start("{soft*3} {text} {mask}", init="labels"), table[ids[:3]])
     assert torch.equal(start("{soft*6} {text} {mask}", init="labels")[:4], table[ids])
@@ -334,16 +334,29 @@ def test_what_free_slots_start_as(model_of: ModelOf) -> None:
     assert spread == pytest.approx(float(table[5:].std()), rel=0.3)
 
 
+def put_off_the_end(learner: PromptLearner, monkeypatch: pytest.MonkeyPatch) -> Callable[[Any], None]:
+    """Lets training end without `end`, which is returned."""
+    end = type(learner).end
+    monkeypatch.setattr(learner, "end", lambda: monkeypatch.undo())
+    return end
+
+
 @pytest.mark.parametrize("encoder", ["lstm", "mlp"])
-def test_a_folded_p_tuning_prompt_is_the_unfolded_one(model_of: ModelOf, encoder: str) -> None:
-    learner = trained(learner_of(model_of("bert"), "p_tuning", "{soft*4} " + HARD, encoder=encoder))
+def test_a_folded_p_tuning_prompt_is_the_unfolded_one(
+    model_of: ModelOf, encoder: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    learner = learner_of(model_of("bert"), "p_tuning", "{soft*4} " + HARD, encoder=encoder)
     assert isinstance(learner, PTuningLearner)
+    end = put_off_the_end(learner, monkeypatch)
+    trained(learner)
     numbers, unfolded = learner.trained_parameters(), scores(learner)
-    assert {key: tuple(tensor.shape) for key, tensor in learner.small_parts().items()} == {"vectors": (4, 32)}
+    assert {key: tuple(tensor.shape) for key, tensor in learner.trained_state().items()} == {"vectors": (4, 32)}
+    assert learner.network is not None, "reading what trained changes nothing"
+    end(learner)
     assert learner.network is None and learner.trained_parameters() == numbers > 4 * 32
     torch.testing.assert_close(scores(learner), unfolded, atol=1e-6, rtol=0)
     plain = learner_of(model_of("bert"), "soft_prompt", "{soft*4} " + HARD)
-    plain.load_small_parts(learner.small_parts())
+    plain.load_trained_state(learner.trained_state())
     torch.testing.assert_close(scores(plain), unfolded, atol=1e-6, rtol=0)
 
 
@@ -381,10 +394,17 @@ def test_a_prefix_that_repeats_every_key_and_value_changes_nothing(model_of: Mod
     )
 
 
-def test_a_projected_prefix_is_folded_when_saved(model_of: ModelOf) -> None:
-    learner = trained(learner_of(model_of("bert"), "prefix", length=4, projection=True))
-    unfolded = scores(learner)
-    assert {key: tuple(tensor.shape) for key, tensor in learner.small_parts().items()} == {"prefix": (4, 128)}
+def test_a_projected_prefix_is_folded_when_its_training_ends(
+    model_of: ModelOf, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    learner = learner_of(model_of("bert"), "prefix", length=4, projection=True)
+    assert isinstance(learner, PrefixLearner)
+    end = put_off_the_end(learner, monkeypatch)
+    unfolded = scores(trained(learner))
+    assert {key: tuple(tensor.shape) for key, tensor in learner.trained_state().items()} == {"prefix": (4, 128)}
+    assert learner.network is not None, "reading what trained changes nothing"
+    end(learner)
+    assert learner.network is None
     torch.testing.assert_close(scores(learner), unfolded, atol=1e-6, rtol=0)
 
 
@@ -417,7 +437,7 @@ def test_a_prompt_of_another_model_is_refused(model_of: ModelOf, tmp_path: Path)
     with pytest.raises(UserError, match="do not fit"):
         learner_of(model_of("bert"), "soft_prompt", length=19).load(tmp_path)
     (tmp_path / "trained.safetensors").write_bytes(b"no tensors")
-    with pytest.raises(UserError, match="cannot be read"):
+    with pytest.raises(UserError, match="is damaged"):
         learner_of(model_of("bert"), "soft_prompt").load(tmp_path)
     (tmp_path / "trained.safetensors").unlink()
     with pytest.raises(UserError, match="no such file"):

@@ -25,7 +25,7 @@ from pet_cli.training.loop import (
     steps_for,
     train,
 )
-from pet_cli.tuning.base import Encoded
+from pet_cli.tuning.base import Encoded, Learner
 from pet_cli.tuning.full import FullLearner
 from pet_cli.tuning.head import HeadLearner
 from pet_cli.verbalizers.manual import Verbalizer
@@ -109,30 +109,34 @@ def test_steps_are_epochs_of_batches_at_least_the_least_and_the_users_own_number
 # --- the loop, on a learner of one number --------------------------------------------------------------------------
 
 
-class OneNumber:
+class OneNumber(Learner):
     """A learner whose only parameter falls by the rate at every step; right while it is within `good`."""
 
     def __init__(self, good: tuple[float, float]) -> None:
         self.value = nn.Parameter(torch.tensor([0.0]))
         self.good = good
-        self.lm = SimpleNamespace(model=nn.Linear(1, 1), device=torch.device("cpu"))
+        self.labels = ["no", "yes"]
+        self.batch_size = 8
+        self.lm: Any = SimpleNamespace(model=nn.Linear(1, 1).eval(), device=torch.device("cpu"))
+        self.settings = SimpleNamespace(dropout=True)
         self.seen: list[list[int]] = []
         self.dropout_at_dev: list[bool] = []
-
-    def begin(self) -> None:
-        self.lm.model.train()
 
     def parameter_groups(self, learning_rate: float) -> list[dict[str, Any]]:
         return [{"params": [self.value], "lr": learning_rate, "weight_decay": 0.0}]
 
     def loss(self, data: Any, indices: Sequence[int], targets: Tensor, weight: Any, temperature: float) -> Tensor:
         self.seen.append(list(indices))
+        assert self.lm.model.training
         return self.value.sum() + 5.0
 
-    def predict(self, data: Encoded) -> Tensor:
+    def label_scores(self, encoded: Encoded, indices: Sequence[int]) -> Tensor:
         self.dropout_at_dev.append(self.lm.model.training)
         right = self.good[0] <= self.value.item() <= self.good[1]
-        return torch.tensor([[0.0, 1.0] if right else [1.0, 0.0]] * len(data))
+        return torch.tensor([[0.0, 1.0] if right else [1.0, 0.0]] * len(indices))
+
+    def trained_state(self) -> dict[str, Tensor]:
+        return {"value": self.value}
 
 
 def dummy(n: int) -> Encoded:

@@ -79,7 +79,7 @@ def _print(config: PetConfig, fields: dict[str, str], session: object) -> None:
         soft = " ".join(str(position) for position, slot in enumerate(slots) if slot >= 0)
         out.print(f"soft at   {soft} (as they start, before any training)", highlight=False, markup=False)
     several = any(len(ids) > 1 for ids in learner.word_ids)
-    with torch.inference_mode():
+    with learner.asking():
         logits = lm.word_scores(lm.states(batch, learner.embeds(batch))[0, 0], None)
         top = logits.softmax(0).topk(8)
         words = [lm.tokenizer.decode([i]).strip() for i in top.indices.tolist()]
@@ -88,7 +88,7 @@ def _print(config: PetConfig, fields: dict[str, str], session: object) -> None:
         scores = learner.word_scores(encoded, [0])[0] if several else logits.log_softmax(0)[learner.words]
         probabilities = scores.exp().tolist()
         label_scores = learner.label_scores(encoded, [0]).softmax(dim=1)[0].tolist()
-    of = "per token" if several and lm.normalise else "in the vocabulary"
+    of = "per token" if several and learner.length_normalise else "in the vocabulary"
     table = plain_table("label", f"words (probability {of})", "probability")
     flat = list(zip(learner.verbalizer.owners, learner.verbalizer.flat, probabilities, strict=True))
     for index, label in enumerate(learner.labels):

@@ -184,9 +184,12 @@ def _averaged(config: PetConfig, stage: Stage, splits: Mapping[str, Split]) -> F
         for name, tensor in _trained_tensors(learner).items():
             share = tensor.detach().double() / seeds
             total[name] = total[name] + share if name in total else share
-    with torch.no_grad():
-        for name, tensor in _trained_tensors(learner).items():
-            tensor.copy_(total[name])
+    last = learner.trained_state()
+    learner.load_trained_state({name: total[f"own.{name}"].to(tensor.dtype) for name, tensor in last.items()})
+    if learner.trains_model:
+        with torch.no_grad():
+            for name, tensor in learner.lm.model.named_parameters():
+                tensor.copy_(total[f"model.{name}"])
     fitted = Fitted(learner, {}, trained, 0)
     for name in stage.score:
         fitted.scores[name], shortened = ask(learner, splits[name], stage.clock, stage.progress)
@@ -195,7 +198,7 @@ def _averaged(config: PetConfig, stage: Stage, splits: Mapping[str, Split]) -> F
 
 
 def _trained_tensors(learner: Any) -> dict[str, Tensor]:
-    own = {f"small.{name}": tensor for name, tensor in learner.small_parts().items()}
+    own = {f"own.{name}": tensor for name, tensor in learner.trained_state().items()}
     if learner.trains_model:
         own |= {f"model.{name}": tensor for name, tensor in learner.lm.model.named_parameters()}
     return own

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from pet_cli.data.examples import Split
 from pet_cli.tuning.base import Advance, Encoded, Learner, PromptLearner
@@ -47,6 +47,13 @@ class ViewsLearner(Learner):
         for view in self.views:
             view.begin()
 
+    def end(self) -> None:
+        for view in self.views:
+            view.end()
+
+    def modules(self) -> list[nn.Module]:
+        return [module for view in self.views for module in view.modules()]
+
     def label_scores(self, encoded: Encoded, indices: Sequence[int]) -> Tensor:
         own = len(encoded) // len(self.views)
         if not self.lm.single_token_words:
@@ -77,5 +84,5 @@ class ViewsLearner(Learner):
             groups += PromptLearner.parameter_groups(view, learning_rate)
         return groups
 
-    def small_parts(self) -> dict[str, Tensor]:
-        return {f"{n}.{name}": t for n, view in enumerate(self.views) for name, t in view.small_parts().items()}
+    def trained_state(self) -> dict[str, Tensor]:
+        return {f"{n}.{name}": t for n, view in enumerate(self.views) for name, t in view.trained_state().items()}

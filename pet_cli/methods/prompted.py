@@ -52,8 +52,9 @@ class PromptMethod(Method):
     @classmethod
     def load(cls, folder: Path, config: PetConfig, context: Context) -> PromptMethod:
         config = with_saved_model(folder, config)
-        learner = build_learner(config, context.session.language_model(config), context.session)
-        learner.load(folder)
+        with torch.random.fork_rng(devices=[]):  # what is about to be loaded is drawn first
+            learner = build_learner(config, context.session.language_model(config), context.session)
+            learner.load(folder)
         return cls(config, learner, context)
 
     def fit(
@@ -112,14 +113,14 @@ def facts(learner: Learner, trained: tuple[TrainReport, TrainSettings] | None, s
 
 def with_saved_model(folder: Path, config: PetConfig) -> PetConfig:
     """The settings with the model that a run saved in its folder in place of the one that it began with."""
-    if (folder / "model").is_dir():
-        return replace(config, model=replace(config.model, name=str(folder / "model"), revision=None))
-    if LEARNERS[config.tuning.name].trains_model:
+    if not LEARNERS[config.tuning.name].changes_model(config.tuning):
+        return config
+    if not (folder / "model").is_dir():
         raise UserError(
             f"{folder}: the trained model was not saved (in a sweep it is on request). "
             "Train again with save_model=always."
         )
-    return config
+    return replace(config, model=replace(config.model, name=str(folder / "model"), revision=None))
 
 
 def build_learner(config: PetConfig, lm: LanguageModel, session: Session) -> Learner:
@@ -127,7 +128,6 @@ def build_learner(config: PetConfig, lm: LanguageModel, session: Session) -> Lea
     max_length = config.trainer.max_length or min(256, lm.positions)
     if max_length > lm.positions:
         raise UserError(f"trainer.max_length={max_length}: the model takes at most {lm.positions} tokens.")
-    lm.normalise = config.scoring.length_normalise
     cls = LEARNERS[config.tuning.name]
     options: dict[str, Any] = {
         "settings": config.tuning,
@@ -144,6 +144,7 @@ def build_learner(config: PetConfig, lm: LanguageModel, session: Session) -> Lea
         verbalizer=Verbalizer(resolve.verbalizer_words(config), config.scoring.combine),
         learned_rate=config.scoring.learned_rate,
         learned_penalty=config.scoring.learned_penalty,
+        length_normalise=config.scoring.length_normalise,
         **options,
     )
 

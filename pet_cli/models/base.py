@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import contextlib
+import hashlib
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from pet_cli.base.files import atomic_folder
 from pet_cli.prompts.batch import Batch, Prompt, collate
@@ -23,8 +25,6 @@ class LanguageModel(ABC):
         model: the model of transformers, with its language-model head.
         tokenizer: its fast tokenizer.
         width: the hidden size.
-        normalise: whether the score of a label word of several tokens is the mean log-probability of its tokens
-            (True) or their sum; a word of one token scores the same either way.
     """
 
     family: str
@@ -43,7 +43,6 @@ class LanguageModel(ABC):
         self.device = device
         self.bf16 = bf16
         self.width: int = model.config.hidden_size
-        self.normalise = True
         self._pristine: dict[str, Tensor] | None = None
 
     @property
@@ -92,13 +91,21 @@ class LanguageModel(ABC):
         """Logits of words of one token: `[..., hidden] -> [..., words]`; None is the whole vocabulary."""
 
     @abstractmethod
-    def score_words(self, batch: Batch, word_ids: Sequence[Sequence[int]], embeds: Tensor | None = None) -> Tensor:
+    def score_words(
+        self,
+        batch: Batch,
+        word_ids: Sequence[Sequence[int]],
+        embeds: Tensor | None = None,
+        normalise: bool = True,
+    ) -> Tensor:
         """Scores of label words at the mask of each prompt, `[batch, words]`.
 
         They are log-probabilities, but for a constant of the example, which a softmax over words cancels.
 
         Args:
             word_ids: the token ids of each word.
+            normalise: whether the score of a word of several tokens is the mean log-probability of its tokens (True)
+                or their sum; a word of one token scores the same either way.
         """
 
     def save(self, folder: Path) -> None:
@@ -106,6 +113,16 @@ class LanguageModel(ABC):
         with atomic_folder(folder) as temporary:
             self.model.save_pretrained(temporary, safe_serialization=True)
             self.tokenizer.save_pretrained(temporary)
+
+    def fingerprint(self) -> str:
+        """Identifies the model as it stands: the shapes of its weights, and 64 numbers of each."""
+        digest = hashlib.sha256()
+        for name, parameter in self.model.named_parameters():
+            digest.update(f"{name} {tuple(parameter.shape)}".encode())
+            flat = parameter.detach().flatten()
+            some = flat[:: max(1, len(flat) // 64)][:64]
+            digest.update(some.to(torch.float32).cpu().numpy().tobytes())
+        return digest.hexdigest()[:16]
 
     def keep_pristine(self) -> None:
         """Remembers the weights as loaded, so that `restore` can undo a training of the whole model."""
@@ -118,3 +135,16 @@ class LanguageModel(ABC):
         self.model.requires_grad_(True)
         if self._pristine is not None:
             self.model.load_state_dict(self._pristine)
+
+
+@contextlib.contextmanager
+def evaluating(*modules: nn.Module) -> Iterator[None]:
+    """Modules and all below them in eval mode (no dropout) within the block; each then has the mode it had before."""
+    before = [(module, module.training) for top in modules for module in top.modules()]
+    for top in modules:
+        top.eval()
+    try:
+        yield
+    finally:
+        for module, training in before:
+            module.training = training

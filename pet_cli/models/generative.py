@@ -118,18 +118,24 @@ class GenerativeLM(LanguageModel):
             weight, bias = weight[words], None if bias is None else bias[words]
         return F.linear(states, weight, bias)
 
-    def score_words(self, batch: Batch, word_ids: Sequence[Sequence[int]], embeds: Tensor | None = None) -> Tensor:
+    def score_words(
+        self,
+        batch: Batch,
+        word_ids: Sequence[Sequence[int]],
+        embeds: Tensor | None = None,
+        normalise: bool = True,
+    ) -> Tensor:
         """Scores of label words at the mask of each prompt, `[batch, words]`.
 
         Words of one token each: their logits, so that only their columns of the projection are computed. Otherwise
         the log-probability of each word's tokens over the vocabulary, by default in the mean (as Brown et al. 2020,
-        section 2.4, score answers of unequal length), with `normalise` off their sum.
+        section 2.4, score answers of unequal length), without `normalise` their sum.
         """
         words = WordTokens(word_ids, self.device)
         if not len(words):
             return self.word_scores(self.states(batch, embeds)[:, 0], words.first)
         state, rest = self.answer(batch, words, embeds)
-        return words.log_probabilities(self.word_scores(state, None), self.word_scores(rest, None), self.normalise)
+        return words.log_probabilities(self.word_scores(state, None), self.word_scores(rest, None), normalise)
 
 
 def without_borders(parts: Sequence[Part]) -> list[Part]:

@@ -78,10 +78,6 @@ class MaskedLM(LanguageModel):
         rows = torch.arange(len(batch), device=hidden.device).unsqueeze(1)
         return hidden[rows, batch.masks].float()
 
-    def first(self, batch: Batch) -> Tensor:
-        """The encoder's state of the first token ([CLS]), `[batch, hidden]`, float32."""
-        return self.encode(batch)[:, 0].float()
-
     def word_scores(self, states: Tensor, words: Tensor | None) -> Tensor:
         """Logits of words at masks: `[batch, masks, hidden] -> [batch, masks, words]`; None is the vocabulary."""
         weight, bias = self.decoder
@@ -89,7 +85,13 @@ class MaskedLM(LanguageModel):
             weight, bias = weight[words], None if bias is None else bias[words]
         return F.linear(self.transform(states), weight, bias)
 
-    def score_words(self, batch: Batch, word_ids: Sequence[Sequence[int]], embeds: Tensor | None = None) -> Tensor:
+    def score_words(
+        self,
+        batch: Batch,
+        word_ids: Sequence[Sequence[int]],
+        embeds: Tensor | None = None,
+        normalise: bool = True,
+    ) -> Tensor:
         """Logits of words of one token each at the mask of each prompt, `[batch, words]`."""
         words = torch.tensor([ids[0] for ids in word_ids], device=self.device)
         return self.word_scores(self.states(batch, embeds)[:, 0], words)

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import math
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from pet_cli.tuning.base import Encoded, Learner
 
@@ -78,9 +79,6 @@ def train(
     parameters = [p for group in groups for p in group["params"]]
     if not parameters:
         return TrainReport([])
-    trained = {id(p) for p in parameters}
-    for parameter in learner.lm.model.parameters():
-        parameter.requires_grad_(id(parameter) in trained)
     device = learner.lm.device
     optimizer = torch.optim.AdamW(
         groups, lr=settings.learning_rate, weight_decay=settings.weight_decay, fused=device.type in ("cpu", "cuda")
@@ -92,30 +90,45 @@ def train(
     losses: list[Tensor] = []
     best: tuple[float, int, list[Tensor]] | None = None
     order = batches(len(data), settings.batch_size, settings.seed)
-    for step in range(1, settings.steps + 1):
-        indices = next(order)
-        loss = learner.loss(data, indices, targets[indices], class_weight, temperature)
-        if mlm is not None:
-            loss = (1 - alpha) * loss + alpha * mlm(step)
-        loss.backward()
-        torch.nn.utils.clip_grad_norm_(parameters, settings.grad_clip)
-        optimizer.step()
-        schedule.step()
-        optimizer.zero_grad(set_to_none=True)
-        losses.append(loss.detach())
-        if advance is not None:
-            advance(1)
-        if dev is not None and (step % settings.eval_every == 0 or step == settings.steps):
-            accuracy = _accuracy(learner, *dev)
-            if best is None or accuracy >= best[0]:
-                best = (accuracy, step, [p.detach().clone() for p in parameters])
-    if best is not None:
-        with torch.no_grad():
-            for parameter, kept in zip(parameters, best[2], strict=True):
-                parameter.copy_(kept)
-    learner.lm.model.eval()
+    with learner.training(), _only(parameters, learner.lm.model):
+        for step in range(1, settings.steps + 1):
+            indices = next(order)
+            loss = learner.loss(data, indices, targets[indices], class_weight, temperature)
+            if mlm is not None:
+                loss = (1 - alpha) * loss + alpha * mlm(step)
+            loss.backward()
+            torch.nn.utils.clip_grad_norm_(parameters, settings.grad_clip)
+            optimizer.step()
+            schedule.step()
+            optimizer.zero_grad(set_to_none=True)
+            losses.append(loss.detach())
+            if advance is not None:
+                advance(1)
+            if dev is not None and (step % settings.eval_every == 0 or step == settings.steps):
+                accuracy = _accuracy(learner, *dev)
+                if best is None or accuracy >= best[0]:
+                    best = (accuracy, step, [p.detach().clone() for p in parameters])
+        if best is not None:
+            with torch.no_grad():
+                for parameter, kept in zip(parameters, best[2], strict=True):
+                    parameter.copy_(kept)
+    learner.end()
     report = torch.stack(losses).tolist()
     return TrainReport(report, *(best[:2] if best else (None, None)))
+
+
+@contextlib.contextmanager
+def _only(parameters: Sequence[nn.Parameter], model: nn.Module) -> Iterator[None]:
+    """Within the block no other parameter of a model than these asks for a gradient."""
+    before = [(parameter, parameter.requires_grad) for parameter in model.parameters()]
+    trained = {id(parameter) for parameter in parameters}
+    try:
+        for parameter, _ in before:
+            parameter.requires_grad_(id(parameter) in trained)
+        yield
+    finally:
+        for parameter, wanted in before:
+            parameter.requires_grad_(wanted)
 
 
 def _linear(settings: TrainSettings) -> Callable[[int], float]:
@@ -130,10 +143,7 @@ def _linear(settings: TrainSettings) -> Callable[[int], float]:
 
 
 def _accuracy(learner: Learner, data: Encoded, gold: Sequence[int]) -> float:
-    was_training = learner.lm.model.training
-    learner.lm.model.eval()
     predicted = learner.predict(data).argmax(dim=1)
-    learner.lm.model.train(was_training)
     return float((predicted == torch.tensor(gold)).float().mean())
 
 

@@ -2,21 +2,22 @@
 
 from __future__ import annotations
 
+import contextlib
+import shutil
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
 import torch.nn.functional as F
-from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
-from pet_cli.base.files import atomic
 from pet_cli.base.memo import Memo
+from pet_cli.base.tensors import read_tensors, write_tensors
 from pet_cli.errors import UserError
-from pet_cli.models.base import LanguageModel
+from pet_cli.models.base import LanguageModel, evaluating
 from pet_cli.prompts.batch import Batch, Prompt, buckets
 from pet_cli.prompts.encoder import PromptEncoder, word_ids
 from pet_cli.prompts.template import Template
@@ -66,6 +67,11 @@ class Learner(ABC):
     trains_model = False
     """Whether training changes the language model itself, so that saving a run means saving it whole."""
 
+    @classmethod
+    def changes_model(cls, settings: Any) -> bool:
+        """Whether training under these settings changes the language model itself: `trains_model`, asked beforehand."""
+        return cls.trains_model
+
     def __init__(
         self,
         lm: LanguageModel,
@@ -108,7 +114,29 @@ class Learner(ABC):
         return Encoded(self.memo.get(key, lambda: self.encoder.encode(rows)))
 
     def begin(self) -> None:  # noqa: B027
-        """Called before training: makes parameters, freezes the rest."""
+        """Called before training: makes parameters anew, by draws from the global generator."""
+
+    def end(self) -> None:  # noqa: B027
+        """Called after training: folds away what only training needed. Nothing trains after it."""
+
+    def modules(self) -> list[nn.Module]:
+        """The model, and the modules of its own."""
+        own = [value for value in vars(self).values() if isinstance(value, nn.Module)]
+        return [self.lm.model, *own]
+
+    @contextlib.contextmanager
+    def training(self) -> Iterator[None]:
+        """The modes of training within the block: dropout where `settings.dropout` asks for it."""
+        with evaluating(*self.modules()):
+            for module in self.modules():
+                module.train(bool(getattr(self.settings, "dropout", False)))
+            yield
+
+    @contextlib.contextmanager
+    def asking(self) -> Iterator[None]:
+        """No dropout and no gradient within the block, whatever the modes are; they are given back behind it."""
+        with torch.inference_mode(), evaluating(*self.modules()):
+            yield
 
     @abstractmethod
     def parameter_groups(self, learning_rate: float) -> list[dict[str, Any]]:
@@ -134,45 +162,62 @@ class Learner(ABC):
         return F.cross_entropy(scores, targets, weight=weight) * temperature**2
 
     @abstractmethod
-    def small_parts(self) -> dict[str, Tensor]:
-        """What was trained beside the model itself, by name."""
+    def trained_state(self) -> dict[str, Tensor]:
+        """What was trained beside the model itself, by name, as `load_trained_state` takes it. Changes nothing."""
 
-    def load_small_parts(self, tensors: dict[str, Tensor]) -> None:
-        """Takes over what `small_parts` gave; the names and shapes are checked."""
-        own = self.small_parts()
-        if {k: v.shape for k, v in own.items()} != {k: v.shape for k, v in tensors.items()}:
+    def load_trained_state(self, state: Mapping[str, Tensor]) -> None:
+        """Takes over what `trained_state` gave. Raises `UserError` where names or shapes are others."""
+        own = self.trained_state()
+        if {k: v.shape for k, v in own.items()} != {k: v.shape for k, v in state.items()}:
             raise UserError("the saved parts do not fit this model, template and verbalizer.")
+        self.end()  # what was folded away is saved folded
         with torch.no_grad():
-            for name, tensor in own.items():
-                tensor.copy_(tensors[name])
+            for name, tensor in self.trained_state().items():
+                tensor.copy_(state[name])
 
     def trained_parameters(self) -> int:
         return sum(p.numel() for group in self.parameter_groups(1.0) for p in group["params"])
 
-    @torch.inference_mode()
     def predict(self, encoded: Encoded, advance: Advance | None = None) -> Tensor:
-        """Scores of all examples `[examples, labels]`, in their order, computed longest first."""
+        """Scores of all examples `[examples, labels]`, in their order, computed longest first.
+
+        Asking changes nothing: no weight, no mode, no random state.
+        """
         out = torch.zeros(len(encoded), len(self.labels))
-        for indices in buckets(encoded.lengths, self.batch_size):
-            out[indices] = self.label_scores(encoded, indices).float().cpu()
-            if advance is not None:
-                advance(len(indices))
+        with self.asking():
+            for indices in buckets(encoded.lengths, self.batch_size):
+                out[indices] = self.label_scores(encoded, indices).float().cpu()
+                if advance is not None:
+                    advance(len(indices))
         return out
 
     def save(self, folder: Path, whole: bool) -> None:
         """Writes what was trained as safetensors; `whole` adds the language model where training changed it."""
-        parts = {name: tensor.detach().cpu().contiguous() for name, tensor in self.small_parts().items()}
-        if parts:
-            with atomic(folder / "trained.safetensors") as temporary:
-                save_file(parts, temporary)
+        forget(folder)
+        if state := self.trained_state():
+            write_tensors(folder / "trained.safetensors", state, self.metadata())
         if whole and self.trains_model:
             self.lm.save(folder / "model")
 
+    def metadata(self) -> dict[str, str]:
+        """What the file of trained parts says beside them: the model, as trained along, that they belong to."""
+        return {"model": self.lm.fingerprint()}
+
     def load(self, folder: Path) -> None:
         """Takes over what `save` wrote (the model itself is loaded from `folder/model` before)."""
-        self.begin()
-        if self.small_parts():
-            self.load_small_parts(load_file(folder / "trained.safetensors"))
+        if self.trained_state():
+            path = folder / "trained.safetensors"
+            state, metadata = read_tensors(path)
+            own = self.metadata()
+            if metadata.get("model", own["model"]) != own["model"]:
+                raise UserError(
+                    f"{path} was trained on another model than model.name={self.lm.name}, and means nothing to this "
+                    "one."
+                )
+            try:
+                self.load_trained_state(state)
+            except UserError as error:
+                raise UserError(f"{path}: {error}") from None
 
 
 class PromptLearner(Learner):
@@ -184,6 +229,7 @@ class PromptLearner(Learner):
         verbalizer: Verbalizer,
         learned_rate: float = 0.05,
         learned_penalty: float = 0.01,
+        length_normalise: bool = True,
         **options: Any,
     ) -> None:
         super().__init__(*args, **options)
@@ -192,6 +238,7 @@ class PromptLearner(Learner):
         self.words = torch.tensor([ids[0] for ids in self.word_ids], device=self.lm.device)
         self.learned_rate = learned_rate
         self.learned_penalty = learned_penalty
+        self.length_normalise = length_normalise
         self.word_weights: nn.Parameter | None = None
         if verbalizer.combine == "learned":
             self.word_weights = nn.Parameter(torch.zeros(len(self.words), device=self.lm.device))
@@ -208,7 +255,7 @@ class PromptLearner(Learner):
         if encoded.states is not None:
             return self.lm.word_scores(encoded.states[indices, 0], self.words)
         batch = self.lm.collate([encoded.prompts[i] for i in indices])
-        return self.lm.score_words(batch, self.word_ids, self.embeds(batch))
+        return self.lm.score_words(batch, self.word_ids, self.embeds(batch), self.length_normalise)
 
     def label_scores(self, encoded: Encoded, indices: Sequence[int]) -> Tensor:
         return self.verbalizer.label_scores(self.word_scores(encoded, indices), self.word_weights)
@@ -237,7 +284,7 @@ class PromptLearner(Learner):
             return []
         return [{"params": [self.word_weights], "lr": self.learned_rate, "weight_decay": 0.0}]
 
-    def small_parts(self) -> dict[str, Tensor]:
+    def trained_state(self) -> dict[str, Tensor]:
         return {} if self.word_weights is None else {"word_weights": self.word_weights}
 
     @torch.no_grad()  # not inference_mode: a head trains on them
@@ -246,16 +293,24 @@ class PromptLearner(Learner):
 
         def compute() -> Tensor:
             out = torch.zeros(len(encoded), 1, self.lm.width, device=self.lm.device)
-            for indices in buckets(encoded.lengths, self.batch_size):
-                out[indices] = self.lm.states(self.lm.collate([encoded.prompts[i] for i in indices]))
-                if advance is not None:
-                    advance(len(indices))
+            with evaluating(self.lm.model):
+                for indices in buckets(encoded.lengths, self.batch_size):
+                    out[indices] = self.lm.states(self.lm.collate([encoded.prompts[i] for i in indices]))
+                    if advance is not None:
+                        advance(len(indices))
             return out
 
         if fingerprint is None:
             return compute()
         key = ("states", self.lm.name, self.template.source, self.max_length, self.batch_size, fingerprint)
         return self.memo.get(key, compute)
+
+
+def forget(folder: Path) -> None:
+    """Removes what an earlier `save` left in a folder, of another mode perhaps, so that `load` never mixes two."""
+    (folder / "trained.safetensors").unlink(missing_ok=True)
+    for name in ("model", "adapter"):
+        shutil.rmtree(folder / name, ignore_errors=True)
 
 
 def label_word_ids(lm: LanguageModel, verbalizer: Verbalizer, glued: bool) -> list[list[int]]:

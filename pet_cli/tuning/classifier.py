@@ -24,7 +24,6 @@ class ClassifierLearner(Learner):
         # Drawn from the global generator, which the trainer's seed has set.
         nn.init.normal_(self.linear.weight, std=0.02)
         nn.init.zeros_(self.linear.bias)
-        self.lm.model.train(self.settings.dropout)
 
     def label_scores(self, encoded: Encoded, indices: Sequence[int]) -> Tensor:
         batch = self.lm.collate([encoded.prompts[i] for i in indices])
@@ -39,5 +38,5 @@ class ClassifierLearner(Learner):
         head = {"params": list(self.linear.parameters()), "lr": max(learning_rate, self.settings.head_learning_rate)}
         return [*body, head]
 
-    def small_parts(self) -> dict[str, Tensor]:
+    def trained_state(self) -> dict[str, Tensor]:
         return {"linear.weight": self.linear.weight, "linear.bias": self.linear.bias}

@@ -3,19 +3,11 @@
 from __future__ import annotations
 
 import contextlib
-import hashlib
 from collections.abc import Iterator, Mapping, Sequence
-from pathlib import Path
 from typing import Any
 
-import torch
-from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
 from torch import Tensor, nn
 
-from pet_cli.base.files import atomic
-from pet_cli.errors import UserError
-from pet_cli.models.base import LanguageModel
 from pet_cli.tuning.base import Encoded, PromptLearner
 
 
@@ -37,8 +29,6 @@ class FrozenLearner(PromptLearner):
         self._make()  # so that it can be asked where there is nothing to train on
 
     def begin(self) -> None:
-        self.lm.model.train(self.settings.dropout)
-        self.lm.model.requires_grad_(False)
         self._make()
 
     def _make(self) -> None:
@@ -54,7 +44,7 @@ class FrozenLearner(PromptLearner):
         raise NotImplementedError
 
     def own_parts(self) -> Mapping[str, Tensor]:
-        """What is saved, by name; where a network makes it, the network is folded away."""
+        """What is saved, by name; where a network makes it, what the network says."""
         return self.own_parameters()
 
     def moved(self) -> Tensor:
@@ -86,41 +76,8 @@ class FrozenLearner(PromptLearner):
         weights = [] if self.word_weights is None else [self.word_weights]
         return sum(parameter.numel() for parameter in [*self._made.values(), *weights])
 
-    def small_parts(self) -> dict[str, Tensor]:
-        return {**super().small_parts(), **self.own_parts()}
-
-    def save(self, folder: Path, whole: bool) -> None:
-        parts = {name: tensor.detach().cpu().contiguous().clone() for name, tensor in self.small_parts().items()}
-        with atomic(folder / "trained.safetensors") as temporary:
-            save_file(parts, temporary, metadata={"model": fingerprint(self.lm)})
-        if whole and self.trains_model:
-            self.lm.save(folder / "model")
-
-    def load(self, folder: Path) -> None:
-        path = folder / "trained.safetensors"
-        try:
-            with safe_open(path, "pt") as file:
-                metadata = file.metadata() or {}
-        except FileNotFoundError:
-            raise UserError(f"{path}: no such file; what the run trained was not saved.") from None
-        except (OSError, SafetensorError) as error:
-            raise UserError(f"{path} cannot be read: {error}.") from None
-        if metadata.get("model", "") != fingerprint(self.lm):
-            raise UserError(
-                f"{path} was trained on another model than model.name={self.lm.name}, and means nothing to this one."
-            )
-        super().load(folder)
-
-
-def fingerprint(lm: LanguageModel) -> str:
-    """Identifies a model: the shapes of its weights, and 64 numbers of each."""
-    digest = hashlib.sha256()
-    for name, parameter in lm.model.named_parameters():
-        digest.update(f"{name} {tuple(parameter.shape)}".encode())
-        flat = parameter.detach().flatten()
-        some = flat[:: max(1, len(flat) // 64)][:64]
-        digest.update(some.to(torch.float32).cpu().numpy().tobytes())
-    return digest.hexdigest()[:16]
+    def trained_state(self) -> dict[str, Tensor]:
+        return {**super().trained_state(), **self.own_parts()}
 
 
 @contextlib.contextmanager

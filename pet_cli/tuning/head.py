@@ -60,6 +60,6 @@ class HeadLearner(ZeroShotLearner):
         own = [*self.transform.named_parameters(), ("bias", self.bias), ("decoder", self.decoder)]
         return decay_groups(own, learning_rate) + super().parameter_groups(learning_rate)
 
-    def small_parts(self) -> dict[str, Tensor]:
+    def trained_state(self) -> dict[str, Tensor]:
         transform = {f"transform.{name}": tensor for name, tensor in self.transform.state_dict().items()}
-        return {**super().small_parts(), **transform, "bias": self.bias, "decoder": self.decoder}
+        return {**super().trained_state(), **transform, "bias": self.bias, "decoder": self.decoder}

@@ -37,6 +37,7 @@ class LoraLearner(FrozenLearner):
             raise UserError(f"tuning.rank={self.settings.rank}: must be at least 1.")
         self.config = self._config()
         model = self.lm.model
+        wanted = [(parameter, parameter.requires_grad) for parameter in model.parameters()]
         try:
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore")  # GPT-2 keeps its weights the other way round, which peft sees itself
@@ -56,7 +57,8 @@ class LoraLearner(FrozenLearner):
                 if own.startswith("lora_"):
                     self.weights[f"base_model.model.{path}.{own.replace(f'.{_NAME}', '')}"] = parameter
         del model.peft_config
-        model.requires_grad_(False)
+        for parameter, gradient in wanted:  # the model is others' too
+            parameter.requires_grad_(gradient)
 
     def _config(self) -> Any:
         from peft import LoraConfig
@@ -78,6 +80,9 @@ class LoraLearner(FrozenLearner):
             target_modules=[targets] if isinstance(targets, str) else list(targets),
             base_model_name_or_path=self.lm.name,
         )
+
+    def modules(self) -> list[nn.Module]:
+        return [*super().modules(), *(layer for _, _, layer in self._places)]
 
     @contextlib.contextmanager
     def attached(self) -> Iterator[None]:

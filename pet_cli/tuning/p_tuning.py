@@ -68,11 +68,11 @@ class PTuningLearner(SoftLearner):
         return {**super().own_parameters(), **{f"network.{name}": parameter for name, parameter in named.items()}}
 
     def own_parts(self) -> Mapping[str, Tensor]:
-        self.fold()
-        return {"vectors": self.vectors}
+        return {"vectors": self.vectors if self.network is None else self.prompt_vectors().detach()}
 
-    def fold(self) -> None:
-        """Puts the network's output in its place; nothing of it trains after that."""
-        with torch.no_grad():
-            self.vectors = nn.Parameter(self.prompt_vectors().clone())
-        self.network = None
+    def end(self) -> None:
+        """Puts the network's output in its place."""
+        if self.network is not None:
+            with torch.no_grad():
+                self.vectors = nn.Parameter(self.prompt_vectors().clone())
+            self.network = None

@@ -15,6 +15,7 @@ import torch
 from torch import Tensor, nn
 
 from pet_cli.errors import UserError
+from pet_cli.models.base import evaluating
 from pet_cli.tuning.frozen import FrozenLearner
 from pet_cli.tuning.slots import INITS, check_init, frequent_tokens
 
@@ -75,11 +76,14 @@ class PrefixLearner(FrozenLearner):
         return {"inputs": self.inputs, **named}
 
     def own_parts(self) -> Mapping[str, Tensor]:
+        return {"prefix": self.flat if self.network is None else self.prefix().detach()}
+
+    def end(self) -> None:
+        """Puts the network's output in its place."""
         if self.network is not None:
             with torch.no_grad():
                 self.flat = nn.Parameter(self.prefix().clone())
             self.network = None
-        return {"prefix": self.flat}
 
     @contextlib.contextmanager
     def attached(self) -> Iterator[None]:
@@ -114,10 +118,8 @@ class PrefixLearner(FrozenLearner):
             return sdpa_attention_forward(module, query, key, value, mask, **options)  # type: ignore[arg-type]
 
         prompts = self.encoder.encode([dict.fromkeys(self.template.fields, self._words())])
-        training = self.lm.model.training
-        with torch.no_grad(), _attention(self.lm.model.eval(), record):
+        with torch.no_grad(), evaluating(self.lm.model), _attention(self.lm.model, record):
             self.lm.score_words(self.lm.collate(prompts), self.word_ids[:1])
-        self.lm.model.train(training)
         if not seen:
             raise UserError(
                 f"tuning={self.settings.name}: the attention of {type(self.lm.model).__name__} takes no prefix: it "

@@ -88,7 +88,11 @@ class WordEmbeddingLearner(SoftLearner):
 
     def __init__(self, *args: Any, **options: Any) -> None:
         super().__init__(*args, **options)
-        self.trains_model = not self.settings.freeze_model
+        self.trains_model = self.changes_model(self.settings)
+
+    @classmethod
+    def changes_model(cls, settings: Any) -> bool:
+        return not settings.freeze_model
 
     def own_template(self, template: Template) -> Template:
         return template
@@ -105,11 +109,6 @@ class WordEmbeddingLearner(SoftLearner):
         if len(self.encoder.slot_texts) < self.encoder.slots:
             return super().initial()
         return look_up(self.lm, [self.encoder.slot_texts[slot] for slot in range(self.encoder.slots)])
-
-    def begin(self) -> None:
-        super().begin()
-        if self.trains_model:
-            self.lm.model.requires_grad_(True)
 
     def parameter_groups(self, learning_rate: float) -> list[dict[str, Any]]:
         groups = super().parameter_groups(learning_rate)
