@@ -11,7 +11,8 @@ import pytest
 
 from pet_cli.config.schema import DataConfig, PetConfig, SourceConfig, TaskConfig
 from pet_cli.config.tuning import ZeroShotTuning
-from pet_cli.data.load import load, read_rows
+from pet_cli.data.load import load
+from pet_cli.data.rows import read_rows
 from pet_cli.errors import UserError
 from pet_cli.runs.session import Session
 
@@ -42,15 +43,17 @@ def test_labels_numbered_otherwise_are_mapped(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("suffix", ["csv", "tsv", "parquet", "jsonl"])
 def test_every_kind_of_file_reads_the_same(tmp_path: Path, suffix: str) -> None:
-    rows = [{"text": 'a "quoted", long\nline', "label": 1}, {"text": "Straße – 很好", "label": 0}]
+    rows = [{"text": '"quoted", and a long; line', "label": 1}, {"text": "Straße – 很好", "label": 0}]
     frame = pd.DataFrame(rows)
     path = tmp_path / f"test.{suffix}"
     if suffix == "parquet":
         frame.to_parquet(path)
     elif suffix == "jsonl":
         write(path, rows)
+    elif suffix == "tsv":
+        path.write_text("".join(f"{a}\t{b}\n" for a, b in [("text", "label"), *frame.values.tolist()]), "utf-8")
     else:
-        frame.to_csv(path, sep="\t" if suffix == "tsv" else ",", index=False)
+        frame.to_csv(path, index=False)
     split = load(TASK, DataConfig(path=str(tmp_path)), LABELS)["test"]
     assert [dict(row)["text"] for row in split.rows] == [row["text"] for row in rows]
     assert split.targets == [1, 0]
@@ -81,7 +84,7 @@ BAD = [
     ("test.jsonl", b'{"text": "a", "label": 1}\n{"text": "\xff", "label": 1}\n', "line 2: not UTF-8"),
     ("test.jsonl", b'{"txt": "a", "label": 1}\n', "there are txt, label. Did you mean 'txt'"),
     ("test.jsonl", b'{"text": "a", "label": 1}\n{"text": "b", "label": 7}\n', "line 2: unknown label 7"),
-    ("test.jsonl", b'{"text": null, "label": 1}\n', "line 1: the column 'text' is empty"),
+    ("test.jsonl", b'{"text": null, "label": 1}\n', "test.jsonl: no row has any text in text"),
     ("test.jsonl", b'{"text": ["a"], "label": 1}\n', "line 1: the column 'text' is not text"),
     ("train.jsonl", b'{"text": "a", "lable": 1}\n', "no label column 'label'"),
     ("test.csv", b"text,label\na,1\nb,1,2\n", "test.csv, line 3: 3 columns where the header has 2"),

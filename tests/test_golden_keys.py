@@ -64,6 +64,7 @@ def _length(*, most: bool = False, dropout: str = "true") -> dict[str, Move]:
 _SOFT = ("template={soft} {text} It was {mask}.",)
 _WORDS = ("verbalizer=v2",)
 _LEARNED = (*_WORDS, "scoring.combine=learned", "tuning=zero_shot")
+_COMMAS = (f"data.path={DATA / 'commas'}", "data.shots=2")
 _COLUMNS = (f"data.path={DATA / 'columns'}", "data.shots=2")
 _PET = ("ensemble=pet", "ensemble.patterns=[p0,p1]", "ensemble.seeds=1", "ensemble.student_steps=3")
 _IPET = ("ensemble.seeds=1", "ensemble.student_steps=3", "data.shots=1", "ensemble.generations=1", "ensemble.growth=2")
@@ -101,6 +102,9 @@ _RUN: dict[str, Move] = {
         shows={"metrics.n_dev": (0, 4), "metrics.dev_accuracy": OTHER, "sample.dev": OTHER},
         keeps=("code", "sample.train"),
     ),
+    "data.dev": Move("validation", _COMMAS, {"metrics.n_dev": (0, 3), "sample.dev": OTHER}, ("code", "sample.train")),
+    "data.unlabeled": Move("train", _PET, {"metrics.n_unlabeled": (16, 6), "soft_labels": OTHER}, ("code",)),
+    "data.separator": Move("semicolon", _COMMAS, {"code": (0, 2)}, ()),
     "data.fields": Move("{text: note}", _COLUMNS),
     "data.label": Move("mark", _COLUMNS, keeps=("code",)),
     "data.labels": Move("{tasty: bland, bland: tasty}", shows={"predictions": OTHER}, keeps=("code",)),

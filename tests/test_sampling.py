@@ -101,7 +101,7 @@ def test_the_order_of_a_seed_is_the_same_in_every_version() -> None:
     [
         (11, 0, r"data\.shots=11: label 'a' has only 10 training examples"),
         (8, 3, r"data\.shots=8 and data\.dev_shots=3: label 'a' has only 10"),
-        (None, 10, r"data\.shots=None and data\.dev_shots=10: label 'a' has only 10"),
+        (None, 10, r"data\.shots=null and data\.dev_shots=10: label 'a' has only 10"),
     ],
 )
 def test_too_few_examples_of_a_label_are_refused(shots: int | None, dev: int, message: str) -> None:

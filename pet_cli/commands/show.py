@@ -7,7 +7,7 @@ from dataclasses import replace
 
 from pet_cli.config.schema import PetConfig
 from pet_cli.config.tuning import ZeroShotTuning
-from pet_cli.data.load import fields_of
+from pet_cli.data.fields import fields_of
 from pet_cli.errors import UserError
 
 

@@ -5,9 +5,10 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Iterator
 
+from pet_cli.config.columns import columns
 from pet_cli.config.ensemble import IpetEnsemble, PatternsEnsemble, PetEnsemble
 from pet_cli.config.resolve import labels, member_config, prompt_template, pvps, template_source, verbalizer_words
-from pet_cli.config.schema import PetConfig
+from pet_cli.config.schema import SEPARATORS, PetConfig
 from pet_cli.errors import UserError, not_allowed
 from pet_cli.verbalizers.words import COMBINATIONS
 
@@ -26,6 +27,12 @@ def check(config: PetConfig) -> None:
         raise not_allowed("save_model", config.save_model, ("auto", "always", "never"))
     if config.data.fewer not in ("error", "take"):
         raise not_allowed("data.fewer", config.data.fewer, ("error", "take"))
+    if config.data.dev not in (None, "validation"):
+        raise not_allowed("data.dev", config.data.dev, ("null", "validation"))
+    if config.data.unlabeled not in ("auto", "file", "train"):
+        raise not_allowed("data.unlabeled", config.data.unlabeled, ("auto", "file", "train"))
+    if config.data.separator not in (None, *SEPARATORS, *SEPARATORS.values()):
+        raise not_allowed("data.separator", config.data.separator, SEPARATORS)
     if config.trainer.class_weights not in ("none", "balanced"):
         raise not_allowed("trainer.class_weights", config.trainer.class_weights, ("none", "balanced"))
     if config.scoring.combine not in COMBINATIONS:
@@ -54,13 +61,14 @@ def check(config: PetConfig) -> None:
         raise UserError(f"trainer.warmup={config.trainer.warmup}: the share of steps with a rising rate, 0 to below 1.")
     if not 0 < config.data.test_fraction < 1:
         raise UserError(f"data.test_fraction={config.data.test_fraction}: must lie between 0 and 1.")
-    if len(set(config.task.labels)) != len(config.task.labels):
-        raise UserError(f"task.labels={config.task.labels}: a label stands there twice.")
+    for ours, written in config.task.fields.items():
+        columns(f"task.fields.{ours}", written)
     if config.data.fields is not None and not isinstance(config.data.fields, dict):
         raise UserError("data.fields: write our field: their column, such as data.fields='{text: review}'.")
-    for name in config.data.fields or {}:
+    for name, written in (config.data.fields or {}).items():
         if name not in config.task.fields:
             raise not_allowed("data.fields", name, config.task.fields)
+        columns(f"data.fields.{name}", written)
     config.method.check()
     if not config.method.uses_model:
         _check_features(config)
@@ -131,8 +139,8 @@ def _check_weights(config: PetConfig, ensemble: PatternsEnsemble, pairs: int) ->
         raise not_allowed(
             "ensemble.weights", weights, ("uniform", "accuracy", "dev", "confidence", "a list of numbers")
         )
-    elif weights == "dev" and not config.data.dev_shots:
-        raise UserError("ensemble.weights=dev needs a development set: give data.dev_shots.")
+    elif weights == "dev" and not (config.data.dev_shots or config.data.dev):
+        raise UserError("ensemble.weights=dev needs a development set: give data.dev_shots or data.dev=validation.")
 
 
 def _check_pet(config: PetConfig, ensemble: PetEnsemble) -> None:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import replace
 from typing import Any
 
+from pet_cli.base.values import spelled
 from pet_cli.config.ensemble import NoEnsemble, PvpsEnsemble
 from pet_cli.config.schema import PetConfig
 from pet_cli.errors import UserError, not_allowed
@@ -65,15 +67,37 @@ def trains(config: PetConfig) -> bool:
 def labels(config: PetConfig) -> list[str]:
     """The label names in their order; those of a custom task are the keys of its verbalizer."""
     if config.task.labels:
-        return list(config.task.labels)
+        return _names("task.labels", config.task.labels)
     if isinstance(config.verbalizer, dict):
-        return [str(label) for label in config.verbalizer]
-    if config.data.labels:
-        return list(dict.fromkeys(str(label) for label in config.data.labels.values()))
+        return _names("verbalizer", config.verbalizer, typed=True)
+    if isinstance(config.data.labels, dict) and config.data.labels:
+        return list(dict.fromkeys(spelled(label) for label in config.data.labels.values()))
     raise UserError(
         f"task={config.task.name} names no labels: give them with their words, "
         "such as verbalizer='{1: terrible, 5: great}'."
     )
+
+
+def _names(key: str, written: Iterable[Any], typed: bool = False) -> list[str]:
+    """Label names as text, each one value: 1, 1.0 and "1.0" are "1".
+
+    Args:
+        typed: whether null, true and false are names as they stand.
+
+    Raises:
+        UserError: a name that YAML has read as something else, or two names of one value.
+    """
+    names: list[str] = []
+    for name in written:
+        if not typed and (name is None or isinstance(name, bool)):
+            read = {None: "null", True: "true, yes or on", False: "false, no or off"}[name]
+            raise UserError(f'{key}: YAML reads a bare {read} as {name}; write it in quotes, such as ["no", "yes"].')
+        if isinstance(name, (dict, list)) or not spelled(name):
+            raise UserError(f"{key}={written}: the label {name!r} is no name.")
+        if spelled(name) in names:
+            raise UserError(f"{key}: the label {spelled(name)} stands there twice.")
+        names.append(spelled(name))
+    return names
 
 
 def _by_id(key: str, given: Any, letter: str, items: list[Any], task: str, others: tuple[str, ...] = ()) -> Any:

@@ -10,6 +10,9 @@ from typing import Any
 
 from pet_cli.config.method import PromptSettings
 
+SEPARATORS = {"comma": ",", "semicolon": ";", "tab": "\t", "bar": "|"}
+"""What may divide the columns of a csv, by the name that `data.separator` also takes."""
+
 
 @dataclass
 class SourceConfig:
@@ -26,10 +29,10 @@ class SourceConfig:
 @dataclass
 class TaskConfig:
     name: str = "???"
-    fields: dict[str, str] = field(default_factory=dict)  # our field: the source's column
+    fields: dict[str, Any] = field(default_factory=dict)  # our field: the source's column (columns.py)
     label: str = "label"
-    labels: list[str] = field(default_factory=list)
-    values: dict[str, str] = field(default_factory=dict)  # the source's label value: our label
+    labels: list[Any] = field(default_factory=list)  # names; resolve.labels has them as text
+    values: dict[Any, Any] = field(default_factory=dict)  # the source's label value: our label
     metric: str = "accuracy"
     source: SourceConfig = field(default_factory=SourceConfig)
     patterns: list[str] = field(default_factory=list)
@@ -51,6 +54,9 @@ class DataConfig:
     shots: int | None = 16
     fewer: str = "error"
     dev_shots: int = 0
+    dev: str | None = None
+    unlabeled: str = "auto"
+    separator: str | None = None
     fields: Any = None  # a mapping; typed in checks.py, since Hydra cannot set new keys of a typed one
     label: str | None = None
     labels: Any = None

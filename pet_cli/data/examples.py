@@ -20,15 +20,17 @@ class Example:
 
 @dataclass(frozen=True)
 class Split:
-    """The examples of one split, and where they came from.
+    """The examples of one split, and what a reader of results should know about them.
 
     Attributes:
         kept: whether they come again, so that what was computed of them is worth keeping; texts passing by do not.
+        notes: what was left out or read in one of several ways, each a line without a stop.
     """
 
     name: str
     examples: tuple[Example, ...]
     kept: bool = True
+    notes: tuple[str, ...] = ()
 
     @classmethod
     def passing(cls, rows: Iterable[Mapping[str, str]]) -> Split:
@@ -43,9 +45,21 @@ class Split:
         return [example.fields for example in self.examples]
 
     @property
+    def labeled(self) -> list[Example]:
+        """The examples that have a label."""
+        return [example for example in self.examples if example.label is not None]
+
+    @property
     def targets(self) -> list[int]:
-        """Label indices; raises where one is missing."""
-        return [example.label for example in self.examples if example.label is not None]
+        """Label indices.
+
+        Raises:
+            ValueError: an example has none.
+        """
+        found = [example.label for example in self.examples if example.label is not None]
+        if len(found) < len(self.examples):
+            raise ValueError(f"{len(self.examples) - len(found)} examples of '{self.name}' have no label")
+        return found
 
     @functools.cached_property
     def fingerprint(self) -> str:

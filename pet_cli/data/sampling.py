@@ -30,7 +30,9 @@ def k_shot(
     dev_shots: int = 0,
     take_fewer: bool = False,
 ) -> tuple[list[Example], list[Example]]:
-    """Draws `shots` training and `dev_shots` further development examples of each label; `shots=None` takes the rest.
+    """Draws `shots` training and `dev_shots` further development examples of each label.
+
+    `shots=None` takes the rest, though a label may be missing in it.
 
     Args:
         take_fewer: takes what there is of a label with too few, instead of raising.
@@ -43,11 +45,13 @@ def k_shot(
     dev: list[Example] = []
     for index, label in enumerate(labels):
         own = [example for example in order if example.label == index]
-        wanted = (1 if shots is None else shots) + dev_shots
+        wanted = dev_shots + (int(dev_shots > 0) if shots is None else shots)
         if len(own) < wanted and not take_fewer:
-            asked = f"data.shots={shots}" + (f" and data.dev_shots={dev_shots}" if dev_shots else "")
+            asked = f"data.shots={'null' if shots is None else shots}"
+            asked += f" and data.dev_shots={dev_shots}" if dev_shots else ""
             raise UserError(
-                f"{asked}: label '{label}' has only {len(own)} training examples (data.fewer=take takes what there is)."
+                f"{asked}: label '{label}' has only {len(own)} training examples (data.fewer=take takes what there is"
+                f"{'' if shots is None else ', data.shots=null the whole split'})."
             )
         dev += own[:dev_shots] if shots is None else own[shots : shots + dev_shots]
         train += own[dev_shots:] if shots is None else own[:shots]

@@ -70,6 +70,7 @@ def warnings(metrics: Mapping[str, Any], splits: Mapping[str, Split]) -> list[st
         found.append(f"{metrics['shortened']} of {metrics['n_test']} test examples were shortened")
     if metrics["max_test"] is not None:
         found.append(f"scored on {metrics['n_test']} test examples (data.max_test={metrics['max_test']})")
+    found += dict.fromkeys(note for name in splits for note in splits[name].notes)
     for name in ("train", "test"):
         targets = splits[name].targets if name in splits else []
         share = max((targets.count(label) / len(targets) for label in set(targets)), default=0.0)

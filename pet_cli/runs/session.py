@@ -10,12 +10,14 @@ from pet_cli.base.memo import Memo
 from pet_cli.config import resolve
 from pet_cli.config.schema import PetConfig
 from pet_cli.data import load as data
+from pet_cli.data.draw import draw
 from pet_cli.data.examples import Split
-from pet_cli.data.sampling import capped, k_shot
-from pet_cli.errors import UserError
 
 if TYPE_CHECKING:
     from pet_cli.models.base import LanguageModel
+
+_DRAWS = ("shots", "fewer", "dev_shots", "dev", "unlabeled", "max_test", "max_unlabeled")
+"""Keys of `data` that choose among what was read."""
 
 
 class Session:
@@ -66,34 +68,15 @@ class Session:
         return str(pick_device(config.device))
 
     def splits(self, config: PetConfig) -> dict[str, Split]:
-        """The run's data: `train` and `dev` as drawn, `test` and `unlabeled` as capped, and what was left out.
+        """The run's data: `train` and `dev` as drawn, `test` and `unlabeled` as capped (see `data.draw`).
 
         Raises:
             UserError: data that are missing or broken, or too few examples for `data.shots`.
         """
         labels = resolve.labels(config)
-        wanted = config.data
-        seed = wanted.seed if wanted.path is not None and wanted.path.endswith(data.SUFFIXES) else None
-        source = [
-            asdict(config.task),
-            wanted.path,
-            wanted.fields,
-            wanted.label,
-            wanted.labels,
-            labels,
-            seed,
-            wanted.test_fraction,
-        ]
-        splits = self._data.get(json.dumps(source, default=str), lambda: data.load(config.task, wanted, labels))
-        drawn = {"test": capped(splits["test"].examples, wanted.max_test, wanted.seed)}
-        if "unlabeled" in splits:
-            drawn["unlabeled"] = capped(splits["unlabeled"].examples, wanted.max_unlabeled, wanted.seed)
-        untrained = not resolve.trains(config)
-        weighted = getattr(config.ensemble, "weights", None) in ("accuracy", "dev")
-        if "train" in splits and (weighted or not untrained):
-            drawn["train"], drawn["dev"] = k_shot(
-                splits["train"].examples, labels, wanted.shots, wanted.seed, wanted.dev_shots, wanted.fewer == "take"
-            )
-        elif not untrained and wanted.shots != 0:
-            raise UserError("There is no training split; a file named train is needed, or tuning=zero_shot.")
-        return {name: Split(name, tuple(examples)) for name, examples in drawn.items()}
+        reads = {key: value for key, value in asdict(config.data).items() if key not in _DRAWS}
+        path = data.source_path(config.task, config.data)
+        if path is None or path.is_dir():
+            del reads["seed"], reads["test_fraction"]  # of a single file that is divided
+        source = json.dumps([asdict(config.task), reads, labels], default=str)
+        return draw(config, self._data.get(source, lambda: data.load(config.task, config.data, labels)))

@@ -6,6 +6,7 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from pet_cli.base.values import spelled
 from pet_cli.errors import UserError, choices, nearest
 
 COMBINATIONS = ("mean", "max", "sum", "vote", "weighted", "learned")
@@ -22,7 +23,7 @@ def parse_words(verbalizer: Mapping[Any, Any], labels: Sequence[str]) -> dict[st
     """
     if not isinstance(verbalizer, Mapping) or not verbalizer:
         raise UserError(f"verbalizer={verbalizer!r}: write label: word, or label: [words], for every label.")
-    given = {str(label): words for label, words in verbalizer.items()}
+    given = {_name(label, labels): words for label, words in verbalizer.items()}
     for label in given:
         if label not in labels:
             raise UserError(
@@ -58,6 +59,17 @@ def parse_words(verbalizer: Mapping[Any, Any], labels: Sequence[str]) -> dict[st
         if not any(parsed[label].values()):
             raise UserError(f"verbalizer: every word of label '{label}' has weight 0.")
     return parsed
+
+
+def _name(label: Any, labels: Sequence[str]) -> str:
+    """A key of a verbalizer as a label's name; YAML's booleans are turned back where one label can be meant."""
+    if isinstance(label, bool):
+        meant = [
+            name for name in labels if name.lower() in (("true", "yes", "on") if label else ("false", "no", "off"))
+        ]
+        if len(meant) == 1:
+            return meant[0]
+    return str(label) if str(label) in labels else spelled(label)
 
 
 def all_words(verbalizers: Sequence[Mapping[str, Mapping[str, float]]]) -> dict[str, dict[str, float]]:

@@ -1,0 +1,104 @@
+"""What a run takes of its data: the sample it learns from, what chooses its checkpoint, test and unlabeled texts."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+from pet_cli.config import resolve
+from pet_cli.config.ensemble import PetEnsemble
+from pet_cli.config.schema import PetConfig
+from pet_cli.data.examples import Example, Split
+from pet_cli.data.fields import repeated, text_key
+from pet_cli.data.sampling import capped, k_shot
+from pet_cli.errors import UserError, choices
+
+
+def draw(config: PetConfig, splits: Mapping[str, Split]) -> dict[str, Split]:
+    """The run's data of what `load` has loaded: `train` and `dev` as drawn, `test` and `unlabeled` as capped.
+
+    The notes of a split say what a reader of the results should know about it.
+
+    Raises:
+        UserError: no training or validation split where one is asked for, or too few examples.
+    """
+    wanted = config.data
+    test = splits["test"]
+    drawn = {"test": Split("test", tuple(capped(test.examples, wanted.max_test, wanted.seed)), notes=test.notes)}
+    untrained = not resolve.trains(config)
+    weighted = getattr(config.ensemble, "weights", None) in ("accuracy", "dev")
+    if "train" in splits and (weighted or not untrained):
+        drawn["train"], drawn["dev"] = _sample(config, splits)
+        drawn["test"] = _with_leaks(drawn["test"], (*drawn["train"].examples, *drawn["dev"].examples))
+    elif not untrained and wanted.shots != 0:
+        raise UserError("There is no training split; a file named train is needed, or tuning=zero_shot.")
+    if isinstance(config.ensemble, PetEnsemble):
+        unlabeled = _unlabeled(config, splits, drawn)
+    else:
+        unlabeled = splits.get("unlabeled")
+    if unlabeled:
+        few = capped(unlabeled.examples, wanted.max_unlabeled, wanted.seed)
+        drawn["unlabeled"] = Split("unlabeled", tuple(few), notes=unlabeled.notes)
+    return drawn
+
+
+def _sample(config: PetConfig, splits: Mapping[str, Split]) -> tuple[Split, Split]:
+    """The training sample, and the development set that chooses the checkpoint."""
+    wanted, labels = config.data, resolve.labels(config)
+    fewer = wanted.fewer == "take"
+    own = wanted.dev_shots if wanted.dev is None else 0
+    train, dev = k_shot(splits["train"].examples, labels, wanted.shots, wanted.seed, own, fewer)
+    about_train = list(splits["train"].notes)
+    about_dev: list[str] = []
+    validation = splits.get("validation")
+    if wanted.dev == "validation":
+        if not validation:
+            raise UserError(
+                "data.dev=validation: there is no validation split with labels beside the one that is scored; "
+                "data.dev_shots takes development examples from the training split."
+            )
+        dev = list(validation.examples)
+        about_dev += validation.notes
+        if wanted.dev_shots:
+            dev, _ = k_shot(dev, labels, wanted.dev_shots, wanted.seed, 0, fewer)
+    elif validation and resolve.trains(config):
+        about_dev.append(
+            f"a validation split of {len(validation)} examples is there and chose nothing "
+            "(data.dev=validation lets it choose the checkpoint)"
+        )
+    asked = wanted.dev_shots * len(labels)
+    if fewer and len(dev) < asked:
+        left = f"{len(dev)} of {asked} development examples" if dev else "no development set: the last step is kept"
+        about_dev.append(f"data.fewer=take left {left}")
+    if twice := repeated(example.fields for example in train):
+        about_train.append(f"{twice} of {len(train)} training texts stand there more than once")
+    missing = [label for index, label in enumerate(labels) if all(example.label != index for example in train)]
+    if train and missing:
+        about_train.append(f"no training example has the label {choices(missing)}")
+    return Split("train", tuple(train), notes=tuple(about_train)), Split("dev", tuple(dev), notes=tuple(about_dev))
+
+
+def _with_leaks(test: Split, learned: Sequence[Example]) -> Split:
+    """The test split with a note where its texts were learned from."""
+    known = {text_key(example.fields) for example in learned}
+    same = sum(text_key(example.fields) in known for example in test.examples)
+    note = (f"{same} of {len(test)} test texts also stand among the training or development examples",) if same else ()
+    return Split(test.name, test.examples, notes=test.notes + note)
+
+
+def _unlabeled(config: PetConfig, splits: Mapping[str, Split], drawn: Mapping[str, Split]) -> Split | None:
+    """PET's unlabeled texts: the unlabeled split, or what the draw left of the training split, without its labels."""
+    own = splits.get("unlabeled")
+    if config.data.unlabeled == "file" or (config.data.unlabeled == "auto" and own):
+        note = (f"unlabeled texts: the unlabeled split, {len(own)} texts",) if own else ()
+        return Split("unlabeled", own.examples, notes=own.notes + note) if own else None
+    if "train" not in splits:
+        return None
+    sources = ("train",) if config.data.dev == "validation" else ("train", "dev")
+    used = {example.row for name in sources if name in drawn for example in drawn[name].examples}
+    scored = {text_key(example.fields) for example in splits["test"].examples}
+    rest = tuple(
+        Example(example.row, example.fields, None)
+        for example in sorted(splits["train"].examples, key=lambda example: example.row)
+        if example.row not in used and text_key(example.fields) not in scored
+    )
+    return Split("unlabeled", rest, notes=(f"unlabeled texts: the {len(rest)} training texts that were not drawn",))
