@@ -16,7 +16,7 @@ from pet_cli.runs.store import read_config
 
 SEEDS = ("seed", "data.seed", "trainer.seed")
 METRICS = ("accuracy", "macro_f1", "calibration_error", "n_train", "n_test")
-GROUPS = ("task", "model", "tuning", "ensemble")
+GROUPS = ("task", "method", "model", "tuning", "ensemble")
 
 
 def run_folders(folder: Path) -> list[Path]:
@@ -66,10 +66,12 @@ def table(folders: Sequence[Path]) -> list[dict[str, Any]]:
     for r in rows:
         config = r.get("config", {})
         line: dict[str, Any] = {"run": r["folder"].name, "path": str(r["folder"])}
-        for key in dict.fromkeys(["task", "model", "tuning", "ensemble", "pattern", "verbalizer", "data.shots", *keys]):
+        for key in dict.fromkeys(["task", "method", "model", "tuning", "ensemble", "pattern", "verbalizer", "data.shots", *keys]):
             # A group is known by the file that was chosen, else by the name it gives itself.
             chosen = r["overrides"].get(key) if key in GROUPS or not config else None
-            value = select(config, key) if chosen is None else chosen
+            value = select(config, key)
+            if chosen is not None and value != "none":  # where a method has no such thing, whatever was chosen
+                value = chosen
             line[key] = json.dumps(value, ensure_ascii=False) if isinstance(value, (dict, list)) else value
         for key in SEEDS:
             line[key] = select(config, key) if config else r["overrides"].get(key)

@@ -12,6 +12,8 @@ from pet_cli.config.tuning import TUNINGS
 from pet_cli.errors import UserError
 from pet_cli.runs import store
 
+_NONE = {"tuning": "zero_shot", "ensemble": "none"}
+
 
 def saved_config(folder: Path) -> PetConfig:
     """The configuration a run was made with. Raises `UserError` where the folder is none of a finished run."""
@@ -30,8 +32,11 @@ def saved_config(folder: Path) -> PetConfig:
             ("ensemble", ENSEMBLES),
         )
         for group, schemas in groups:
-            if group == "method" and group not in values:
-                continue  # a run of a version that knew prompts alone
+            if group not in values and group == "method":  # a run of a version that knew prompts alone
+                continue
+            if group != "method" and not config.method.uses_model:  # which has neither, and so names neither
+                setattr(config, group, schemas[_NONE[group]]())
+                continue
             own = values[group]
             setattr(config, group, OmegaConf.to_object(OmegaConf.merge(schemas[own["name"]], own)))
     except (OmegaConfBaseException, KeyError, TypeError) as error:

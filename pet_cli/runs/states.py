@@ -23,11 +23,16 @@ from pet_cli.errors import UserError
 from pet_cli.version import __version__
 
 
+_OF_MODELS = ("scoring", "pattern", "template")
+
+
 def plain(config: PetConfig) -> dict[str, Any]:
-    """The configuration as plain values, without what does not change a result."""
+    """The configuration as plain values, without what does not change a result: nor a model where none is used."""
     values = asdict(config)
-    for key in ("resume", "save_model"):
+    for key in ("resume", "save_model", *(() if config.method.uses_model else _OF_MODELS)):
         del values[key]
+    if not config.method.uses_model:
+        values |= {group: {"name": "none"} for group in ("model", "tuning", "ensemble")}
     return values
 
 
@@ -41,7 +46,7 @@ def fingerprint(config: PetConfig, *, members_only: bool = False) -> str:
     values = plain(config)
     if members_only:
         after = ("combine", "weights", "temperature", "student")
-        values["ensemble"] = {k: v for k, v in values["ensemble"].items() if not k.startswith(after)}
+        values["ensemble"] = {k: v for k, v in values.get("ensemble", {}).items() if not k.startswith(after)}
     text = json.dumps([values, __version__], sort_keys=True, default=str)
     return hashlib.sha256(text.encode()).hexdigest()[:16]
 
