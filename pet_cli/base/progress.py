@@ -17,8 +17,8 @@ class Progress:
         self.enabled = sys.stderr.isatty() if enabled is None else enabled
 
     @contextlib.contextmanager
-    def stage(self, name: str, total: int) -> Iterator[Advance]:
-        """A bar of `total` steps; yields the function that advances it."""
+    def stage(self, name: str, total: int | None) -> Iterator[Advance]:
+        """A bar of `total` steps (None: nobody knows how many); yields the function that advances it."""
         if not self.enabled:
             yield lambda n: None
             return

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import io
 import os
 import sys
 from collections.abc import Sequence
@@ -34,6 +35,9 @@ Groups and keys: conf/train.yaml. `pet list tasks | patterns TASK | models | tun
 def main(argv: Sequence[str] | None = None) -> int:
     """Runs the command line; the exit status: 0 done, 1 a failed run or a fault of ours, 2 a mistake of the user's."""
     arguments = list(sys.argv[1:] if argv is None else argv)
+    for stream in (sys.stdout, sys.stderr):  # a character that a terminal or pipe lacks is shown by its number
+        if isinstance(stream, io.TextIOWrapper) and stream.errors == "strict":
+            stream.reconfigure(errors="backslashreplace")
     try:
         return _dispatch(arguments)
     except UserError as error:
@@ -106,11 +110,17 @@ def _parser() -> argparse.ArgumentParser:
     lists.add_argument("what", help="tasks, patterns, models, tunings, ensembles, experiments, runs")
     lists.add_argument("of", nargs="?", help="patterns: of this task; runs: below this folder (default outputs)")
     lists.add_argument("--config-dir", help="a folder of your own configs")
-    predict = commands.add_parser("predict", help="label new texts with a finished run")
+    predict = commands.add_parser(
+        "predict",
+        help="label new texts with a finished run",
+        description="Label new texts with a finished run of any kind. Prints one JSON object for each text, in their "
+        "order. Without --text and --file, each line of standard input is a text, or a JSON object of the task's "
+        "fields; an empty line or row is answered like an empty text, so that answers match lines.",
+    )
     predict.add_argument("run", help="the folder of a run")
     predict.add_argument("--file", help="a jsonl, csv, tsv or parquet file with the task's columns")
     predict.add_argument("--text", action="append", help="a text; again for a second field, in the task's order")
-    predict.add_argument("--output", help="write jsonl here instead of to the terminal")
+    predict.add_argument("--output", help="write jsonl here instead of to standard output")
     ensemble = commands.add_parser("ensemble", help="combine finished runs, or an ensemble's members, again")
     ensemble.add_argument("runs", nargs="+", metavar="RUN", help="folders of runs on the same test examples")
     ensemble.add_argument("--combine", default="probabilities", help="probabilities, logits, vote")

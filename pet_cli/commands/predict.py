@@ -1,85 +1,137 @@
-"""`pet predict`: labels for new texts, from a finished run."""
+"""`pet predict`: labels for new texts, from a finished run of any kind.
+
+Texts are read, asked and written in a stream: whatever their number, a few thousand are in memory at once.
+"""
 
 from __future__ import annotations
 
+import contextlib
+import itertools
 import json
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
-from pet_cli import methods
-from pet_cli.base.files import write_jsonl
-from pet_cli.config import resolve
+from pet_cli.base.files import atomic
+from pet_cli.base.progress import Progress
 from pet_cli.config.schema import PetConfig
-from pet_cli.data.examples import Split
 from pet_cli.data.fields import FieldReader, fields_of, has_text
 from pet_cli.data.rows import read_rows
 from pet_cli.errors import UserError
 from pet_cli.runs import store
 from pet_cli.runs.saved import saved_config
 
+Texts = dict[str, str]
+
 
 def predict(run: str, file: str | None, texts: list[str] | None, output: str | None) -> int:
-    """Prints or writes one JSON object for each text: predicted label and probabilities."""
+    """Prints or writes one JSON object for each text, in their order: predicted label and probabilities."""
+    from pet_cli import methods
+    from pet_cli.data.examples import Split
+
     folder = Path(run)
-    config = saved_config(folder)
-    inputs = read_inputs(config, file, texts)
-    if not inputs:
+    inputs = chunks(read_inputs(saved_config(folder), file, texts), methods.CHUNK)
+    first = next(inputs, None)  # what is wrong with the input shows before a model is loaded
+    if first is None:
         raise UserError("Nothing to predict: give --text, --file, or lines on standard input.")
-    labels = resolve.labels(config)
-    rows = [
-        {
-            **fields,
-            "predicted": labels[max(range(len(line)), key=line.__getitem__)],
-            "probabilities": {label: float(f"{p:.6g}") for label, p in zip(labels, line, strict=True)},
-        }
-        for fields, line in zip(inputs, probabilities(folder, inputs), strict=True)
-    ]
-    if output:
-        write_jsonl(Path(output), rows)
-    else:
-        for row in rows:
-            print(json.dumps(row, ensure_ascii=False))
+    method = methods.load(folder)
+    progress = Progress(enabled=None if output or not sys.stdout.isatty() else False)
+    asked = empty = 0
+    with answers_to(output) as write, progress.stage("predict", None) as advance:
+        for part in itertools.chain([first], inputs):
+            probabilities = store.softmax(method.predict(Split.passing(part)))
+            for fields, line in zip(part, probabilities, strict=True):
+                write({**fields, **store.answer(method.labels, line)})
+                empty += not has_text(fields)
+            asked += len(part)
+            advance(len(part))
+    if empty:
+        print(f"pet: {empty} of {asked} texts are empty.", file=sys.stderr)
     return 0
 
 
-def probabilities(folder: Path, inputs: Sequence[Mapping[str, str]]) -> list[list[float]]:
-    """Label probabilities `[inputs][labels]` of a finished run."""
-    found: list[list[float]] = store.softmax(methods.load(folder).predict(Split.passing(inputs))).tolist()
-    return found
+def chunks(inputs: Iterable[Texts], size: int) -> Iterator[list[Texts]]:
+    """The inputs in their order, at most `size` at a time."""
+    rest = iter(inputs)
+    while part := list(itertools.islice(rest, size)):
+        yield part
 
 
-def read_inputs(config: PetConfig, file: str | None, texts: Sequence[str] | None) -> list[dict[str, str]]:
+@contextlib.contextmanager
+def answers_to(output: str | None) -> Iterator[Callable[[Mapping[str, Any]], None]]:
+    """Yields what writes one answer as a line of JSON: to a file, whole or not at all, or to standard output.
+
+    Characters that standard output's encoding lacks, and halves of surrogate pairs, are written as JSON's escapes.
+    """
+    if output is None:
+        if sys.stdout is None or sys.stdout.closed:
+            raise UserError("Standard output is closed; give --output FILE.")
+        encoding = getattr(sys.stdout, "encoding", None) or "utf-8"
+        yield lambda row: print(json_line(row, encoding))
+        sys.stdout.flush()
+        return
+    with atomic(Path(output).expanduser()) as temporary, temporary.open("w", encoding="utf-8", newline="\n") as out:
+        yield lambda row: print(json_line(row, "utf-8"), file=out)
+
+
+def json_line(row: Mapping[str, Any], encoding: str) -> str:
+    """A row as JSON in characters that an encoding has."""
+    line = json.dumps(row, ensure_ascii=False)
+    try:
+        line.encode(encoding)
+    except UnicodeEncodeError:
+        return json.dumps(row)
+    return line
+
+
+def read_inputs(config: PetConfig, file: str | None, texts: Sequence[str] | None) -> Iterator[Texts]:
     """The texts to label, by field, one for each row of the file or line of standard input.
 
-    A row without text is answered like an empty text, so that answers match rows, and counted on standard error.
+    A line or row without text is asked like an empty text, so that answers match lines.
     """
     if file and texts:
         raise UserError("--file and --text: give one of them.")
     if texts:
-        return [fields_of(config.task, texts)]
+        yield fields_of(config.task, texts)
+        return
     reader = FieldReader(config.task, config.data)
-    found: list[dict[str, str]] = []
-    if file:
-        for place, row in read_rows(Path(file), config.data.separator):
-            if not found:
-                reader.check(row, file)
-            found.append(reader.read(row, place))
-    else:
-        for number, line in enumerate(sys.stdin, start=1):
-            found.append(_line(line.rstrip("\r\n"), f"standard input, line {number}", reader))
-    if empty := sum(not has_text(fields) for fields in found):
-        print(f"pet: {empty} of {len(found)} rows have no text.", file=sys.stderr)
-    return found
+    if file is None:
+        for place, line in standard_input():
+            yield _line(place, line, reader)
+        return
+    for number, (place, row) in enumerate(read_rows(Path(file).expanduser(), config.data.separator)):
+        if number == 0:
+            reader.check(row, file)
+        yield reader.read(row, place)
 
 
-def _line(line: str, place: str, reader: FieldReader) -> dict[str, str]:
+def standard_input() -> Iterator[tuple[str, str]]:
+    """The lines of standard input, each with its place for messages.
+
+    Raises:
+        UserError: it is closed, or a terminal where nobody typed yet, or not UTF-8.
+    """
+    stream = sys.stdin
+    if stream is None or stream.closed:
+        raise UserError("Standard input is closed: give --text, --file, or lines on standard input.")
+    if stream.isatty():
+        raise UserError("Nothing to predict: give --text, --file, or lines on standard input.")
+    for number, line in enumerate(getattr(stream, "buffer", stream), start=1):
+        place = f"standard input, line {number}"
+        if isinstance(line, bytes):
+            try:
+                line = line.decode("utf-8-sig" if number == 1 else "utf-8")
+            except UnicodeDecodeError:
+                raise UserError(f"{place}: not UTF-8. Convert the text to UTF-8.") from None
+        yield place, line.rstrip("\r\n")
+
+
+def _line(place: str, line: str, reader: FieldReader) -> Texts:
     """A line of standard input: the text itself, or a JSON object where the task has several fields."""
     if line.lstrip().startswith("{"):
-        try:
+        with contextlib.suppress(ValueError):
             row = json.loads(line)
-        except ValueError:
-            row = None
-        if isinstance(row, dict):
-            return reader.read_text(row, place)
+            if isinstance(row, dict):
+                return reader.read_text(row, place)
     return reader.read_text(line.strip(), place)

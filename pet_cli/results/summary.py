@@ -66,7 +66,9 @@ def table(folders: Sequence[Path]) -> list[dict[str, Any]]:
     for r in rows:
         config = r.get("config", {})
         line: dict[str, Any] = {"run": r["folder"].name, "path": str(r["folder"])}
-        for key in dict.fromkeys(["task", "method", "model", "tuning", "ensemble", "pattern", "verbalizer", "data.shots", *keys]):
+        for key in dict.fromkeys(
+            ["task", "method", "model", "tuning", "ensemble", "pattern", "verbalizer", "data.shots", *keys]
+        ):
             # A group is known by the file that was chosen, else by the name it gives itself.
             chosen = r["overrides"].get(key) if key in GROUPS or not config else None
             value = select(config, key)

@@ -22,7 +22,6 @@ from pet_cli.data import load as data
 from pet_cli.errors import UserError
 from pet_cli.version import __version__
 
-
 _OF_MODELS = ("scoring", "pattern", "template")
 
 
