@@ -343,7 +343,8 @@ import resource, sys, torch
 from pathlib import Path
 from transformers import BertConfig, BertForMaskedLM
 from pet_cli.config.tuning import TUNINGS
-from pet_cli.models.loading import EMBEDDED, _tokenizer
+from pet_cli.models.loading import _tokenizer
+from pet_cli.models.places import EMBEDDED
 from pet_cli.models.masked import MaskedLM
 from pet_cli.prompts.template import Template
 from pet_cli.training.loop import TrainSettings, train

@@ -36,7 +36,17 @@ ROOMS = (
 """A module belongs to the room that names it, or else to the one that names the package it lies in."""
 
 ONLY_IN_COMMANDS = ("hydra", "argparse", "rich.table")
-TORCH_FREE = ("config", "tasks", "data", "results", "runs.states", "runs.store", "commands.compose", "commands.train")
+TORCH_FREE = (
+    "config",
+    "tasks",
+    "data",
+    "results",
+    "models.places",
+    "runs.states",
+    "runs.store",
+    "commands.compose",
+    "commands.train",
+)
 HEAVY = ("torch", "transformers", "datasets", "peft", "sklearn", "scipy", "pandas", "matplotlib")
 
 

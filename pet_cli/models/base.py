@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import hashlib
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Sequence
+from collections.abc import Hashable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +25,8 @@ class LanguageModel(ABC):
         model: the model of transformers, with its language-model head.
         tokenizer: its fast tokenizer.
         width: the hidden size.
+        identity: tells apart what computes otherwise: what it was loaded from, and how. It is part of the key of
+            whatever is remembered of this model.
     """
 
     family: str
@@ -42,6 +44,7 @@ class LanguageModel(ABC):
         self.tokenizer = tokenizer
         self.device = device
         self.bf16 = bf16
+        self.identity: tuple[Hashable, ...] = (name, str(device), bf16, object())  # `load` knows better
         self.width: int = model.config.hidden_size
         self._pristine: dict[str, Tensor] | None = None
 

@@ -14,13 +14,12 @@ import torch
 
 from pet_cli.base import hub
 from pet_cli.errors import UserError
-from pet_cli.models import smollm2
+from pet_cli.models import places, smollm2
 from pet_cli.models.base import LanguageModel
 from pet_cli.models.decoder_only import DecoderOnlyLM
 from pet_cli.models.encoder_decoder import KINDS, EncoderDecoderLM
 from pet_cli.models.masked import MaskedLM
 
-EMBEDDED = Path(__file__).parent.parent / "embedded" / "model"
 TINY_T5 = "~/.cache/pet/t5-tiny"
 
 
@@ -63,12 +62,19 @@ def load(
     target = pick_device(device)
     bf16 = use_bf16(precision, target)
     _quiet()
+    with torch.random.fork_rng(devices=[]):  # transformers may draw weights before it reads them
+        lm = _load(name, revision, trust_remote_code, target, bf16)
+    lm.identity = (name, places.stamp(name), revision, trust_remote_code, str(target), bf16)
+    return lm
+
+
+def _load(name: str, revision: str | None, trust_remote_code: bool, target: torch.device, bf16: bool) -> LanguageModel:
     if name == "random":
         return _random(target, bf16)
     if name == "smollm2":
         folder = smollm2.converted()
     else:
-        folder = EMBEDDED if name == "embedded" else Path(name).expanduser()
+        folder = places.EMBEDDED if name == "embedded" else Path(name).expanduser()
     source = str(folder) if folder.is_dir() else name
     if not folder.is_dir() and (name.startswith((".", "/", "~")) or name.count("/") > 1):
         advice = " `make t5 CORPUS=FOLDER` in a checkout pretrains it." if name == TINY_T5 else ""
@@ -181,7 +187,7 @@ def _unreachable(name: str, source: str, error: Exception) -> UserError:
     if "is not a valid model identifier" in first or "is not a local folder" in first:
         return UserError(f"model.name={name}: neither a local folder nor a public model of the hub.")
     return UserError(
-        f"model.name={name}: the hub cannot be reached and the model is not in its cache. "
+        f"model.name={name}: no such folder here, the hub cannot be reached, and the model is not in its cache. "
         "Give a local folder (model.name=PATH), or use model=embedded, which needs no network."
     )
 
@@ -190,7 +196,7 @@ def _random(device: torch.device, bf16: bool) -> MaskedLM:
     """A tiny BERT with random weights, the same every time, and the embedded model's tokenizer."""
     from transformers import BertConfig, BertForMaskedLM
 
-    tokenizer = _tokenizer("embedded", str(EMBEDDED), {})
+    tokenizer = _tokenizer("embedded", str(places.EMBEDDED), {})
     config = BertConfig(
         vocab_size=len(tokenizer),
         hidden_size=32,

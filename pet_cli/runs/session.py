@@ -12,6 +12,7 @@ from pet_cli.config.schema import PetConfig
 from pet_cli.data import load as data
 from pet_cli.data.draw import draw
 from pet_cli.data.examples import Split
+from pet_cli.models import places
 
 if TYPE_CHECKING:
     from pet_cli.models.base import LanguageModel
@@ -42,7 +43,8 @@ class Session:
         from pet_cli.models.loading import load
 
         model = config.model
-        key = (model.name, model.revision, model.trust_remote_code, config.device, config.precision)
+        stamp = places.stamp(model.name)
+        key = (model.name, stamp, model.revision, model.trust_remote_code, config.device, config.precision)
         lm = self._models.get(
             key,
             lambda: load(

@@ -20,23 +20,34 @@ from pet_cli.base.files import read_json, write_json
 from pet_cli.config.schema import PetConfig
 from pet_cli.data import load as data
 from pet_cli.errors import UserError
+from pet_cli.models import places
 from pet_cli.version import __version__
 
 _OF_MODELS = ("scoring", "pattern", "template")
 
 
 def plain(config: PetConfig) -> dict[str, Any]:
-    """The configuration as plain values, without what does not change a result: nor a model where none is used."""
+    """The configuration as plain values, without what does not change a result: nor a model where none is used.
+
+    A model's folder is given in full, so that the run can be asked from anywhere.
+    """
     values = asdict(config)
     for key in ("resume", "save_model", *(() if config.method.uses_model else _OF_MODELS)):
         del values[key]
-    if not config.method.uses_model:
+    if config.method.uses_model:
+        values["model"]["name"] = places.located(config.model.name)
+    else:
         values |= {group: {"name": "none"} for group in ("model", "tuning", "ensemble")}
     return values
 
 
+def model_stamp(config: PetConfig) -> str | None:
+    """Identifies the files of a model in a local folder; None for any other, and where no model is used."""
+    return places.stamp(config.model.name) if config.method.uses_model else None
+
+
 def fingerprint(config: PetConfig, *, members_only: bool = False) -> str:
-    """Identifies what a run would compute: its settings and the version of the code.
+    """Identifies what a run would compute: its settings, the files of a local model, and the version of the code.
 
     Args:
         members_only: leaves out what an ensemble does with its members once they are trained, so that equal means
@@ -46,7 +57,7 @@ def fingerprint(config: PetConfig, *, members_only: bool = False) -> str:
     if members_only:
         after = ("combine", "weights", "temperature", "student")
         values["ensemble"] = {k: v for k, v in values.get("ensemble", {}).items() if not k.startswith(after)}
-    text = json.dumps([values, __version__], sort_keys=True, default=str)
+    text = json.dumps([values, model_stamp(config), __version__], sort_keys=True, default=str)
     return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 
@@ -61,6 +72,8 @@ def write(folder: Path, status: str, config: PetConfig, overrides: Sequence[str]
         state["members"] = fingerprint(config, members_only=True)
     if stamp := data.stamp(config.task, config.data):
         state["data"] = stamp
+    if stamp := model_stamp(config):
+        state["model"] = stamp  # part of the fingerprint; here to tell what has changed
     if status == "running":
         state |= {"host": platform.node(), "process": os.getpid(), "since": _start(os.getpid())}
     if error is not None:
@@ -112,6 +125,8 @@ def difference(folder: Path, state: Mapping[str, Any], config: PetConfig) -> str
         return "; ".join(shown) + (f"; and {len(changed) - 3} more" if len(changed) > 3 else "")
     if state.get("data") != data.stamp(config.task, config.data):
         return "the data have changed since"
+    if state.get("model") != model_stamp(config):
+        return f"the files of model.name={config.model.name} have changed since"
     return f"it was made by another version than {__version__}"
 
 

@@ -108,7 +108,7 @@ class Learner(ABC):
             advance: called with the number of examples that went through the model.
         """
         kind = type(self.encoder).__name__
-        key = ("prompts", self.lm.name, kind, self.template.source, self.max_length, fingerprint)
+        key = ("prompts", self.lm.identity, kind, self.template.source, self.max_length, fingerprint)
         if fingerprint is None:
             return Encoded(self.encoder.encode(rows))
         return Encoded(self.memo.get(key, lambda: self.encoder.encode(rows)))
@@ -302,7 +302,7 @@ class PromptLearner(Learner):
 
         if fingerprint is None:
             return compute()
-        key = ("states", self.lm.name, self.template.source, self.max_length, self.batch_size, fingerprint)
+        key = ("states", self.lm.identity, self.template.source, self.max_length, self.batch_size, fingerprint)
         return self.memo.get(key, compute)
 
 

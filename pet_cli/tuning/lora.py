@@ -17,6 +17,7 @@ from torch import nn
 
 from pet_cli.base.files import atomic, read_json, write_json
 from pet_cli.errors import UserError
+from pet_cli.models import places
 from pet_cli.tuning.frozen import FrozenLearner, exchanged
 
 _NAME = "default"
@@ -78,7 +79,7 @@ class LoraLearner(FrozenLearner):
             r=self.settings.rank,
             lora_alpha=self.settings.alpha,
             target_modules=[targets] if isinstance(targets, str) else list(targets),
-            base_model_name_or_path=self.lm.name,
+            base_model_name_or_path=places.located(self.lm.name),
         )
 
     def modules(self) -> list[nn.Module]:

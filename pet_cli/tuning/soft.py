@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from pet_cli.base.files import atomic, write_json
 from pet_cli.errors import UserError
+from pet_cli.models import places
 from pet_cli.prompts.batch import Batch
 from pet_cli.tuning.frozen import FrozenLearner
 from pet_cli.tuning.slots import embedding_scale, initial_vectors
@@ -99,7 +100,7 @@ class SoftLearner(FrozenLearner):
         config = {
             "peft_type": "PROMPT_TUNING",
             "task_type": "SEQ_2_SEQ_LM" if encoder_decoder else "CAUSAL_LM",
-            "base_model_name_or_path": self.lm.name,
+            "base_model_name_or_path": places.located(self.lm.name),
             "inference_mode": True,
             "num_virtual_tokens": len(vectors),
             "token_dim": vectors.shape[1],
