@@ -13,7 +13,8 @@ from pet_cli.base.progress import Progress
 from pet_cli.config import files as conf_files
 from pet_cli.config.checks import check
 from pet_cli.config.ensemble import NoEnsemble
-from pet_cli.config.schema import ModelConfig, PetConfig, ScoringConfig, TaskConfig, TrainerConfig
+from pet_cli.config.schema import ModelConfig, PetConfig, TaskConfig, TrainerConfig
+from pet_cli.config.scoring import WordsScoring
 from pet_cli.config.tuning import TUNINGS
 from pet_cli.data.examples import Example, Split
 from pet_cli.errors import UserError, not_allowed
@@ -70,7 +71,7 @@ class PromptClassifier:
             model=ModelConfig(**_numbers(model_values)),
             tuning=TUNINGS[tuning](**{**_numbers(conf_files.read("tuning", tuning)), **(tuning_options or {})}),
             ensemble=NoEnsemble(),
-            scoring=ScoringConfig(combine=combine),
+            scoring=WordsScoring(combine=combine),
             trainer=TrainerConfig(**{"seed": seed, **(trainer or {})}),
             template=template,
             verbalizer={str(label): words for label, words in verbalizer.items()},

@@ -294,7 +294,7 @@ def soft_prompts(options: argparse.Namespace) -> list[tuple[str, str, str]]:
     own = median_seconds(ours) / steps
     hard, _ = learner_for(options, "zero_shot", "trainer.max_length=128")
     lm = hard.lm
-    words = torch.tensor([ids[0] for ids in hard.word_ids])
+    words = lm.first_tokens(hard.answers)
     length = learner.settings.length
     peft_config = PromptTuningConfig(task_type="FEATURE_EXTRACTION", num_virtual_tokens=length)
     wrapped = get_peft_model(lm.model, peft_config)
@@ -342,6 +342,7 @@ MEMORY_SCRIPT = """
 import resource, sys, torch
 from pathlib import Path
 from transformers import BertConfig, BertForMaskedLM
+from pet_cli.config.scoring import WordsScoring
 from pet_cli.config.tuning import TUNINGS
 from pet_cli.models.loading import _tokenizer
 from pet_cli.models.places import EMBEDDED
@@ -349,7 +350,7 @@ from pet_cli.models.masked import MaskedLM
 from pet_cli.prompts.template import Template
 from pet_cli.training.loop import TrainSettings, train
 from pet_cli.tuning import LEARNERS
-from pet_cli.verbalizers.manual import Verbalizer
+from pet_cli.verbalizers.manual import ManualVerbalizer
 from pet_cli.verbalizers.words import parse_words
 name, = sys.argv[1:]
 tokenizer = _tokenizer("embedded", str(EMBEDDED), {})
@@ -357,7 +358,7 @@ torch.manual_seed(0)
 model = BertForMaskedLM(BertConfig(vocab_size=len(tokenizer))).eval()
 lm = MaskedLM("bert-base shape", model, tokenizer, torch.device("cpu"))
 labels = ["negative", "positive"]
-words = Verbalizer(parse_words({"negative": "terrible", "positive": "great"}, labels), "mean")
+words = ManualVerbalizer(parse_words({"negative": "terrible", "positive": "great"}, labels), WordsScoring())
 learner = LEARNERS[name](
     lm, Template.parse("{text} It was {mask}."), labels=labels, settings=TUNINGS[name](), max_length=128,
     verbalizer=words,
@@ -406,7 +407,7 @@ def label_words(options: argparse.Namespace) -> list[tuple[str, str, str]]:
         learner = build_learner(config, lm, session)
         prompts = learner.encoder.encode(session.splits(config)["test"].rows)
         batches = [lm.collate([prompts[i] for i in b]) for b in buckets([len(p.ids) for p in prompts], 32)]
-        words = [torch.tensor(ids) for ids in learner.word_ids]
+        words = [torch.tensor(ids) for ids in learner.answers.ids]
 
         ours = median_seconds(partial(learner.predict, Encoded(prompts, None)), 2)
         theirs = median_seconds(partial(one_by_one, lm, batches, words), 2)

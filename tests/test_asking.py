@@ -11,6 +11,7 @@ import torch
 from goldens import World
 from torch import Tensor
 
+from pet_cli.config.scoring import WordsScoring
 from pet_cli.config.tuning import TUNINGS
 from pet_cli.errors import UserError
 from pet_cli.models.base import LanguageModel
@@ -18,7 +19,7 @@ from pet_cli.models.loading import load
 from pet_cli.prompts.template import Template, parse_plain
 from pet_cli.training.loop import TrainSettings, train
 from pet_cli.tuning import LEARNERS, Learner, PromptLearner
-from pet_cli.verbalizers.manual import Verbalizer
+from pet_cli.verbalizers.manual import ManualVerbalizer
 
 ROWS = [{"text": text} for text in ("good soup", "cold rice", "the bread was fresh and warm , but so dry", "an egg")]
 TARGETS = torch.tensor([1, 0, 1, 0])
@@ -50,7 +51,7 @@ def learner_of(lm: LanguageModel, mode: str) -> Learner:
         labels=["bad", "good"],
         settings=settings,
         max_length=64,
-        verbalizer=Verbalizer(WORDS),
+        verbalizer=ManualVerbalizer(WORDS, WordsScoring()),
     )
 
 
@@ -159,21 +160,21 @@ def test_a_run_saved_over_another_mode_leaves_nothing_of_it(world: World, tmp_pa
 
 def test_two_learners_of_one_model_score_long_words_each_by_its_own_rule(world: World) -> None:
     lm = load(str(world.model("gpt2")), device="cpu")
-    words = Verbalizer({"bad": {"bad": 1.0}, "good": {"not so bad": 1.0}})
+    words = {"bad": {"bad": 1.0}, "good": {"not so bad": 1.0}}
     made = [
         LEARNERS["full"](
             lm,
             Template.parse("{text} It was {mask}."),
             labels=["bad", "good"],
             settings=TUNINGS["full"](),
-            verbalizer=words,
-            length_normalise=normalise,
+            verbalizer=ManualVerbalizer(words, WordsScoring(length_normalise=normalise)),
         )
         for normalise in (True, False)
     ]
     mean, total = (learner.predict(learner.encode(ROWS)) for learner in made)
-    assert made[0].word_ids[1][1:], "a word of several tokens"  # type: ignore[attr-defined]
-    torch.testing.assert_close(mean[:, 1] * len(made[0].word_ids[1]), total[:, 1])  # type: ignore[attr-defined]
+    tokens = len(made[0].answers.ids[1])  # type: ignore[attr-defined]
+    assert tokens > 1
+    torch.testing.assert_close(mean[:, 1] * tokens, total[:, 1])
     assert torch.equal(mean[:, 0], total[:, 0])
 
 

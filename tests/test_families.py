@@ -16,18 +16,20 @@ from families import FAMILIES, POSITIONS, build
 from tokenizers import normalizers
 from torch import Tensor
 
+from pet_cli.config.scoring import WordsScoring
 from pet_cli.config.tuning import FullTuning, HeadTuning, ZeroShotTuning
 from pet_cli.errors import UserError
 from pet_cli.models.loading import load
 from pet_cli.models.masked import MaskedLM
 from pet_cli.prompts.encoder import PromptEncoder, word_ids
+from pet_cli.prompts.query import Answers
 from pet_cli.prompts.template import Template
 from pet_cli.training.loop import TrainSettings, train
 from pet_cli.tuning.base import PromptLearner
 from pet_cli.tuning.full import FullLearner
 from pet_cli.tuning.head import HeadLearner
 from pet_cli.tuning.zero_shot import ZeroShotLearner
-from pet_cli.verbalizers.manual import Verbalizer
+from pet_cli.verbalizers.manual import ManualVerbalizer
 from pet_cli.verbalizers.words import parse_words
 
 ModelOf = Callable[[str], MaskedLM]
@@ -78,7 +80,7 @@ def learner_of(lm: MaskedLM, mode: str, template: str = "{text} It was {mask}.",
         labels=LABELS,
         settings=settings,
         max_length=POSITIONS,
-        verbalizer=Verbalizer(parse_words(options.pop("words", WORDS), LABELS)),
+        verbalizer=ManualVerbalizer(parse_words(options.pop("words", WORDS), LABELS), WordsScoring()),
     )
 
 
@@ -112,8 +114,9 @@ def test_a_prompt_that_is_not_cut_has_the_tokenizers_own_ids(lm: MaskedLM, case:
 def test_scores_at_the_mask_are_the_models_own_logits_alone_and_padded(lm: MaskedLM, case: Case) -> None:
     prompts = PromptEncoder(lm.tokenizer, Template.parse(case.template), POSITIONS).encode(ROWS)
     glued = Template.parse(case.template).glued()
-    ids = [word_ids(lm.tokenizer, word, space=not glued) for word in ("great", "terrible", "maybe")]
-    columns = torch.tensor(ids).flatten()
+    words = ("great", "terrible", "maybe")
+    ids = Answers(tuple(tuple(word_ids(lm.tokenizer, word, space=not glued)) for word in words))
+    columns = torch.tensor(ids.ids).flatten()
     expected = torch.stack([own_logits(lm, case.strings(row, lm.mask_token)) for row in ROWS])
 
     batch = lm.collate(prompts)
@@ -161,9 +164,10 @@ def test_the_mask_filled_with_a_label_word_reads_as_the_sentence_itself(
 @pytest.mark.parametrize("name", ["roberta", "deberta", "modernbert", "albert", "xlmr", "deberta-v2"])
 def test_a_mask_glued_to_a_bracket_asks_for_the_word_without_its_space(name: str, model_of: ModelOf) -> None:
     lm = model_of(name)
-    glued, spaced = (learner_of(lm, "zero_shot", template).word_ids for template in ("({mask})", "It was {mask}"))
-    assert glued == [word_ids(lm.tokenizer, word, space=False) for words in WORDS.values() for word in words]
-    assert spaced == [word_ids(lm.tokenizer, word, space=True) for words in WORDS.values() for word in words]
+    glued, spaced = (learner_of(lm, "zero_shot", template).answers.ids for template in ("({mask})", "It was {mask}"))
+    flat = [word for words in WORDS.values() for word in words]
+    assert list(map(list, glued)) == [word_ids(lm.tokenizer, word, space=False) for word in flat]
+    assert list(map(list, spaced)) == [word_ids(lm.tokenizer, word, space=True) for word in flat]
     assert not any(ids in spaced for ids in glued)
 
 

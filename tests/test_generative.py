@@ -14,6 +14,7 @@ from generative import CAUSAL, POSITIONS, SINGLE, T5S, TEXTS, TINY, build, unigr
 from torch import Tensor
 
 from pet_cli.api import PromptClassifier
+from pet_cli.config.scoring import WordsScoring
 from pet_cli.config.tuning import ClassifierTuning, FullTuning, HeadTuning, ZeroShotTuning
 from pet_cli.ensembles.views import ViewsLearner
 from pet_cli.errors import UserError
@@ -21,12 +22,13 @@ from pet_cli.models.base import LanguageModel
 from pet_cli.models.generative import ROOM, WordTokens, is_punctuation
 from pet_cli.models.loading import load
 from pet_cli.prompts.encoder import PromptEncoder
+from pet_cli.prompts.query import Answers
 from pet_cli.prompts.template import Template, parse_plain, plain_template
 from pet_cli.training.loop import TrainSettings, train
 from pet_cli.training.mlm import MaskedModelling
 from pet_cli.tuning import ClassifierLearner, FullLearner, HeadLearner, PromptLearner, ZeroShotLearner
-from pet_cli.tuning.base import label_word_ids
-from pet_cli.verbalizers.manual import Verbalizer
+from pet_cli.tuning.base import label_answers
+from pet_cli.verbalizers.manual import ManualVerbalizer
 
 ROWS = [{"text": text} for text in TEXTS]
 SEVERAL = ("great", "not so bad", "zebra", "good film", "quartz")
@@ -64,11 +66,15 @@ TEMPLATE = "{text} It was {mask}."
 
 
 def learner_of(
-    lm: LanguageModel, words: Sequence[str] = SEVERAL, source: str = TEMPLATE, cls: type[PromptLearner] = FullLearner
+    lm: LanguageModel,
+    words: Sequence[str] = SEVERAL,
+    source: str = TEMPLATE,
+    cls: type[PromptLearner] = FullLearner,
+    **scoring: Any,
 ) -> PromptLearner:
     tunings: dict[type, Any] = {FullLearner: FullTuning(), ZeroShotLearner: ZeroShotTuning(), HeadLearner: HeadTuning()}
-    verbalizer = Verbalizer({f"label {word}": {word: 1.0} for word in words})
-    return cls(lm, Template.parse(source, ["text"]), list(verbalizer.words), tunings[cls], 96, verbalizer=verbalizer)
+    verbalizer = ManualVerbalizer({f"label {word}": {word: 1.0} for word in words}, WordsScoring(**scoring))
+    return cls(lm, Template.parse(source, ["text"]), verbalizer.labels, tunings[cls], 96, verbalizer=verbalizer)
 
 
 def encoder_of(lm: LanguageModel, source: str) -> PromptEncoder:
@@ -112,17 +118,17 @@ def obvious(kind: str, lm: LanguageModel, text: str, words: Sequence[str], norma
 
 @pytest.mark.parametrize("normalise", [True, False])
 def test_words_of_several_tokens_score_as_a_forward_for_each(kind: str, lm: LanguageModel, normalise: bool) -> None:
-    learner = learner_of(lm)
-    lengths = [len(ids) for ids in learner.word_ids]
+    learner = learner_of(lm, length_normalise=normalise)
+    lengths = [len(ids) for ids in learner.answers.ids]
     assert lengths[0] == 1 and max(lengths) > 3  # single and several tokens mixed
-    learner.length_normalise = normalise
     expected = torch.stack([obvious(kind, lm, text, SEVERAL, normalise) for text in TEXTS])
     torch.testing.assert_close(said(learner), expected, atol=1e-5, rtol=1e-6)
 
 
 def test_words_of_one_token_score_as_a_forward_for_each(kind: str, lm: LanguageModel) -> None:
     learner = learner_of(lm, SINGLE)
-    assert all(len(ids) == 1 for ids in learner.word_ids)
+    assert learner.answers.longest == 1
+    columns = lm.first_tokens(learner.answers)
     expected = torch.stack([obvious(kind, lm, text, SINGLE, True) for text in TEXTS])
     scores = said(learner)
     torch.testing.assert_close(scores.log_softmax(1), expected.log_softmax(1), atol=1e-5, rtol=1e-6)
@@ -130,8 +136,8 @@ def test_words_of_one_token_score_as_a_forward_for_each(kind: str, lm: LanguageM
         batch = lm.collate(learner.encode(ROWS).prompts)
         whole = lm.word_scores(lm.states(batch), None)
     assert whole.shape == (len(ROWS), 1, lm.model.get_input_embeddings().num_embeddings)
-    torch.testing.assert_close(scores, whole[:, 0, learner.words], atol=1e-5, rtol=1e-6)
-    torch.testing.assert_close(whole.log_softmax(-1)[:, 0, learner.words], expected, atol=1e-5, rtol=1e-6)
+    torch.testing.assert_close(scores, whole[:, 0, columns], atol=1e-5, rtol=1e-6)
+    torch.testing.assert_close(whole.log_softmax(-1)[:, 0, columns], expected, atol=1e-5, rtol=1e-6)
 
 
 def test_padding_changes_no_score(kind: str, lm: LanguageModel) -> None:
@@ -144,10 +150,10 @@ def test_padding_changes_no_score(kind: str, lm: LanguageModel) -> None:
 
 def test_glued_words_have_no_leading_space(kind: str, lm: LanguageModel) -> None:
     learner = learner_of(lm, SINGLE, "{text} ({mask})")
-    assert learner.word_ids == [
-        lm.tokenizer("(" + word, add_special_tokens=False)["input_ids"][1:] for word in SINGLE
-    ] or (kind in T5S)
-    assert learner.word_ids != learner_of(lm, SINGLE).word_ids
+    assert learner.answers.ids == tuple(
+        tuple(lm.tokenizer("(" + word, add_special_tokens=False)["input_ids"][1:]) for word in SINGLE
+    ) or (kind in T5S)
+    assert learner.answers != learner_of(lm, SINGLE).answers
     assert said(learner).isfinite().all()
 
 
@@ -173,7 +179,7 @@ def test_the_prompt_runs_once_for_all_words(kind: str, lm: LanguageModel, words:
     finally:
         hook.remove()
     prompt = int(lm.collate(learner.encode(ROWS).prompts).input_ids.numel())
-    further = sum(len(ids) - 1 for ids in learner.word_ids) if kind in CAUSAL else 0
+    further = sum(len(ids) - 1 for ids in learner.answers.ids) if kind in CAUSAL else 0
     assert seen == [prompt + len(ROWS) * further]
 
 
@@ -215,14 +221,15 @@ def test_full_tuning_lowers_the_loss(kind: str, lm: LanguageModel, words: Sequen
 
 def test_gradients_of_the_shared_pass_are_those_of_separate_ones(kind: str, lm: LanguageModel) -> None:
     """Scoring several words at once and one after the other pull the weights equally."""
-    ids = learner_of(lm).word_ids
+    ids = learner_of(lm).answers.ids
     prompts = learner_of(lm).encode(ROWS[:2]).prompts
     found = []
-    for groups in ([ids], [[own] for own in ids if len(own) > 1] + [[ids[0], ids[1]]]):
+    groups: list[list[tuple[int, ...]]]
+    for groups in ([list(ids)], [[own] for own in ids if len(own) > 1] + [[ids[0], ids[1]]]):
         lm.model.zero_grad()
         total = torch.zeros(())
         for group in groups:
-            scores = lm.score_words(lm.collate(prompts), group)
+            scores = lm.score_words(lm.collate(prompts), Answers(tuple(group)))
             keep = [i for i, own in enumerate(group) if len(own) > 1 or len(groups) == 1 or len(group) == 2]
             if len(group) == 2:
                 keep = [0]
@@ -269,7 +276,7 @@ def test_embeddings_score_as_the_ids_they_stand_for(kind: str, lm: LanguageModel
     with torch.inference_mode():
         embeds = lm.model.get_input_embeddings()(batch.input_ids)
         torch.testing.assert_close(
-            lm.score_words(batch, learner.word_ids, embeds), lm.score_words(batch, learner.word_ids), atol=1e-5, rtol=0
+            lm.score_words(batch, learner.answers, embeds), lm.score_words(batch, learner.answers), atol=1e-5, rtol=0
         )
         torch.testing.assert_close(lm.encode(batch, embeds), lm.encode(batch), atol=1e-5, rtol=1e-6)
 
@@ -284,7 +291,7 @@ def test_trainable_tokens_that_start_as_words_score_as_the_words(kind: str, lm: 
     for slot, token in soft.slot_texts.items():
         ids[batch.soft == slot] = token
     with torch.inference_mode():
-        scores = lm.score_words(batch, hard.word_ids, lm.model.get_input_embeddings()(ids))
+        scores = lm.score_words(batch, hard.answers, lm.model.get_input_embeddings()(ids))
     torch.testing.assert_close(scores, said(hard), atol=1e-5, rtol=1e-6)
 
 
@@ -296,7 +303,7 @@ def test_soft_slots_move_with_the_padding(kind: str, lm: LanguageModel) -> None:
     if kind in CAUSAL:
         assert (batch.soft[:, -1] == 2).all() and (batch.masks == batch.input_ids.shape[1] - 1).all()
     gradient = lm.model.get_input_embeddings()(batch.input_ids).detach().requires_grad_(True)
-    lm.score_words(batch, learner_of(lm, SINGLE).word_ids, gradient)[:, 0].sum().backward()
+    lm.score_words(batch, learner_of(lm, SINGLE).answers, gradient)[:, 0].sum().backward()
     assert gradient.grad is not None and bool((gradient.grad[batch.soft >= 0].abs().sum(-1) > 0).all())
 
 
@@ -503,7 +510,7 @@ def test_length_normalisation_is_a_setting(
         learner = build_learner(config, session.language_model(config), session)
         assert isinstance(learner, PromptLearner)
         scores.append(said(learner))
-    count = len(learner.word_ids[0])
+    count = len(learner.answers.ids[0])
     torch.testing.assert_close(scores[0] * torch.tensor([count, 1]), scores[1], atol=1e-5, rtol=1e-6)
 
 
@@ -535,6 +542,6 @@ def test_words_behind_a_prefix_read_it_and_themselves() -> None:
 
 
 def test_label_words_of_several_tokens_are_kept_whole(kind: str, lm: LanguageModel) -> None:
-    verbalizer = Verbalizer({"a": {"not so bad": 1.0}, "b": {"great": 1.0}})
-    ids = label_word_ids(lm, verbalizer, glued=False)
+    verbalizer = ManualVerbalizer({"a": {"not so bad": 1.0}, "b": {"great": 1.0}}, WordsScoring())
+    ids = label_answers(lm, verbalizer, glued=False).ids
     assert len(ids[0]) > 1 and lm.tokenizer.decode(ids[0]).strip() == "not so bad"

@@ -1,4 +1,4 @@
-"""Every key of `conf/train.yaml`, `conf/tuning` and `conf/ensemble`, moved once: what must come out otherwise.
+"""Every key of `conf/train.yaml` and of the groups `tuning`, `scoring` and `ensemble`, moved once: what must change.
 
 A key that a config file gains needs a row here, so that a key without effect is found.
 """
@@ -75,6 +75,7 @@ _RUN: dict[str, Move] = {
     "task": Move("pairs", (f"data.path={DATA / 'pairs'}",), {"code": (2, 0)}, ()),
     "model": Move("random", ("model=embedded", "tuning=zero_shot"), keeps=("code",)),
     "tuning": Move("head", ("tuning=full",), {"metrics.trained_parameters": OTHER, "files": OTHER}),
+    "scoring": Move("soft", ("tuning=head",), {"metrics.trained_parameters": OTHER, "predictions": OTHER}),
     "ensemble": Move("patterns", ("ensemble=none",), {"metrics.members": OTHER, "predictions": OTHER}),
     "pattern": Move("p1"),
     "verbalizer": Move("v1"),
@@ -88,12 +89,6 @@ _RUN: dict[str, Move] = {
     "precision": Move("bf16", ("precision=fp32", "tuning=zero_shot")),
     "save_model": Move("never", shows={"files": OTHER}, keeps=("code", "predictions")),
     "resume": Move("true", shows={"code": (2, 0)}, keeps=("predictions",), again=True),
-    "scoring.combine": Move("max", _WORDS),
-    "scoring.learned_rate": Move("0.5", _LEARNED, {"predictions": OTHER, "tensors": OTHER}),
-    "scoring.learned_penalty": Move("10", _LEARNED, {"predictions": OTHER, "tensors": OTHER}),
-    "scoring.length_normalise": Move(
-        "false", ("tuning=zero_shot", "verbalizer={tasty: superb, bland: dull}"), model="gpt2"
-    ),
     "data.path": Move(str(DATA / "columns"), ("data.shots=2",), {"metrics.n_test": (8, 4)}, ("code",)),
     "data.shots": Move("2", shows={"metrics.n_train": (8, 4), "predictions": OTHER}, keeps=("code",)),
     "data.fewer": Move("take", ("data.shots=100",), {"code": (2, 0)}, ()),
@@ -204,6 +199,23 @@ _TUNING: dict[str, dict[str, Move]] = {
     },
 }
 
+_FROZEN = ("tuning=zero_shot",)
+_SCORING: dict[str, dict[str, Move]] = {
+    "words": {
+        "combine": Move("max", _WORDS),
+        "learned_rate": Move("0.5", _LEARNED, {"predictions": OTHER, "tensors": OTHER}),
+        "learned_penalty": Move("10", _LEARNED, {"predictions": OTHER, "tensors": OTHER}),
+        "length_normalise": Move(
+            "false", ("tuning=zero_shot", "verbalizer={tasty: superb, bland: dull}"), model="gpt2"
+        ),
+    },
+    "soft": {
+        "init": Move("random", _FROZEN),
+        "learning_rate": Move("0.5", _FROZEN, {"predictions": OTHER, "tensors": OTHER}),
+        "anchor": Move("100", _FROZEN, {"predictions": OTHER, "tensors": OTHER}),
+    },
+}
+
 _MEMBER_KEYS: dict[str, Move] = {
     "patterns": Move("[p1,p2]", _TWO, {"members": (["p0-v0", "p1-v0"], ["p1-v0", "p2-v0"])}),
     "seeds": Move(
@@ -274,7 +286,7 @@ SAME_KEYS = {"pet_small": "pet", "ipet_small": "ipet", "ipet": "pet"}
 def _rows() -> Iterator[tuple[str, str, Move]]:
     for key, move in _RUN.items():
         yield key, key, move
-    for group, table in (("tuning", _TUNING), ("ensemble", _ENSEMBLE)):
+    for group, table in (("tuning", _TUNING), ("scoring", _SCORING), ("ensemble", _ENSEMBLE)):
         for name, moves in table.items():
             for key, move in moves.items():
                 within = (f"{group}={name}", *move.within)
@@ -290,7 +302,7 @@ def seen(world: World, tmp_path_factory: pytest.TempPathFactory) -> Callable[...
     known: dict[tuple[Any, ...], Seen] = {}
 
     def see(*overrides: str, model: str = "bert", again: bool = False) -> Seen:
-        asked = (*sorted(set(overrides) - {"tuning=full", "ensemble=none"}), model, again)
+        asked = (*sorted(set(overrides) - {"tuning=full", "scoring=words", "ensemble=none"}), model, again)
         if asked not in known:
             folder = tmp_path_factory.mktemp("key") / "run"
             task = "pairs" if "task=pairs" in overrides else "meals"
@@ -376,9 +388,9 @@ def _own(path: Path) -> set[str]:
 
 
 def test_every_key_is_moved_once() -> None:
-    groups = {"task", "model", "tuning", "ensemble"}
+    groups = {"task", "model", "tuning", "scoring", "ensemble"}
     assert set(_RUN) == _own(CONF / "train.yaml") | groups
-    for group, table in (("tuning", _TUNING), ("ensemble", _ENSEMBLE)):
+    for group, table in (("tuning", _TUNING), ("scoring", _SCORING), ("ensemble", _ENSEMBLE)):
         for path in (CONF / group).glob("*.yaml"):
             rows = set(table.get(path.stem, {}))
             name = path.stem

@@ -17,6 +17,7 @@ from torch import Tensor
 
 from pet_cli.commands.cli import main
 from pet_cli.commands.explain import explain
+from pet_cli.config.scoring import WordsScoring
 from pet_cli.config.tuning import TUNINGS
 from pet_cli.errors import UserError
 from pet_cli.models.loading import load
@@ -28,7 +29,7 @@ from pet_cli.tuning import LEARNERS, PromptLearner
 from pet_cli.tuning.p_tuning import PTuningLearner
 from pet_cli.tuning.prefix import PrefixLearner
 from pet_cli.tuning.soft import SoftLearner
-from pet_cli.verbalizers.manual import Verbalizer
+from pet_cli.verbalizers.manual import ManualVerbalizer
 from pet_cli.verbalizers.words import parse_words
 
 ModelOf = Callable[[str], MaskedLM]
@@ -58,7 +59,7 @@ def learner_of(lm: Any, mode: str, template: str = HARD, max_length: int = POSIT
         labels=LABELS,
         settings=TUNINGS[mode](**settings),
         max_length=max_length,
-        verbalizer=Verbalizer(parse_words(WORDS, LABELS)),
+        verbalizer=ManualVerbalizer(parse_words(WORDS, LABELS), WordsScoring()),
     )
 
 
@@ -457,8 +458,9 @@ def test_peft_reads_a_saved_lora(
     batch = lm.collate(learner.encode(ROWS).prompts)
     with torch.inference_mode():
         logits = model(input_ids=batch.input_ids, attention_mask=batch.attention_mask).logits
-        words = logits[torch.arange(3).unsqueeze(1), batch.masks, learner.words]
-    torch.testing.assert_close(learner.verbalizer.label_scores(words, None), scores(learner), atol=1e-5, rtol=0)
+        words = logits[torch.arange(3).unsqueeze(1), batch.masks, learner.lm.first_tokens(learner.answers)]
+    assert isinstance(learner.verbalizer, ManualVerbalizer)
+    torch.testing.assert_close(learner.verbalizer.label_scores(words), scores(learner), atol=1e-5, rtol=0)
 
 
 def _gpt2(folder: Path) -> Path:
@@ -490,7 +492,8 @@ def test_peft_reads_a_soft_prompt_in_front_of_a_decoder_only_model(tmp_path: Pat
         for answer in answers:
             logits = model(input_ids=torch.cat([ids[0], answer])[None]).logits[0, -len(answer) - 1 : -1]
             means.append(logits.log_softmax(-1).gather(1, answer.unsqueeze(1)).mean())
-    expected = learner.verbalizer.label_scores(torch.stack(means)[None], None)
+    assert isinstance(learner.verbalizer, ManualVerbalizer)
+    expected = learner.verbalizer.label_scores(torch.stack(means)[None])
     own = learner.predict(learner.encode([{"text": "a plot"}]))
     torch.testing.assert_close(own.log_softmax(1), expected.log_softmax(1), atol=1e-5, rtol=0)
 

@@ -13,6 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor, nn
 
+from pet_cli.config.scoring import WordsScoring
 from pet_cli.config.tuning import FullTuning, HeadTuning
 from pet_cli.models.masked import MaskedLM
 from pet_cli.prompts.batch import Prompt
@@ -28,7 +29,7 @@ from pet_cli.training.loop import (
 from pet_cli.tuning.base import Encoded, Learner
 from pet_cli.tuning.full import FullLearner
 from pet_cli.tuning.head import HeadLearner
-from pet_cli.verbalizers.manual import Verbalizer
+from pet_cli.verbalizers.manual import ManualVerbalizer
 
 ModelOf = Callable[[str], MaskedLM]
 
@@ -201,7 +202,7 @@ def test_the_loop_reports_every_step() -> None:
 
 
 def full_learner(lm: MaskedLM, dropout: bool = True) -> FullLearner:
-    verbalizer = Verbalizer({"negative": {"bad": 1.0}, "positive": {"great": 1.0}})
+    verbalizer = ManualVerbalizer({"negative": {"bad": 1.0}, "positive": {"great": 1.0}}, WordsScoring())
     template = Template.parse("{text} It was {mask}.")
     return FullLearner(lm, template, ["negative", "positive"], FullTuning(dropout=dropout), verbalizer=verbalizer)
 
@@ -258,7 +259,7 @@ def test_an_anchor_holds_the_head_near_its_pretrained_weights(model_of: ModelOf)
     moved = []
     for anchor in (0.0, 1000.0):
         lm = model_of("bert")
-        verbalizer = Verbalizer({"negative": {"bad": 1.0}, "positive": {"great": 1.0}})
+        verbalizer = ManualVerbalizer({"negative": {"bad": 1.0}, "positive": {"great": 1.0}}, WordsScoring())
         template = Template.parse("{text} It was {mask}.")
         learner = HeadLearner(lm, template, ["negative", "positive"], HeadTuning(anchor=anchor), verbalizer=verbalizer)
         train(learner, learner.encode(ROWS), TARGETS, TrainSettings(steps=30, learning_rate=1e-3))

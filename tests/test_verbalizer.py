@@ -15,16 +15,36 @@ from torch import Tensor
 
 from pet_cli.commands.compose import compose
 from pet_cli.config.resolve import verbalizer_words
+from pet_cli.config.scoring import WordsScoring
 from pet_cli.errors import UserError
-from pet_cli.verbalizers.manual import Verbalizer
+from pet_cli.prompts.query import Answers
+from pet_cli.verbalizers.base import MaskOutput
+from pet_cli.verbalizers.manual import ManualVerbalizer
 from pet_cli.verbalizers.words import COMBINATIONS, all_words, parse_words
 
 LABELS = ["bad", "good"]
 quick = settings(max_examples=60, deadline=None)
 
 
-def verbalizer(combine: str, bad: Any, good: Any) -> Verbalizer:
-    return Verbalizer(parse_words({"bad": bad, "good": good}, LABELS), combine)
+def verbalizer(combine: str, bad: Any, good: Any) -> ManualVerbalizer:
+    return ManualVerbalizer(parse_words({"bad": bad, "good": good}, LABELS), WordsScoring(combine=combine))
+
+
+class Said(MaskOutput):
+    """A mask at which word scores were given."""
+
+    states = features = torch.zeros(0)
+
+    def __init__(self, scores: Tensor) -> None:
+        self.scores = scores
+
+    def word_scores(self, answers: Answers) -> Tensor:
+        return self.scores
+
+
+def loss(words: ManualVerbalizer, scores: Tensor, *given: Any) -> Tensor:
+    words.answers = Answers(tuple((token,) for token in range(scores.shape[1])))
+    return words.loss(Said(scores), *given)
 
 
 def log_of(*odds: float) -> Tensor:
@@ -132,8 +152,11 @@ def test_a_word_of_weight_zero_counts_for_nothing_and_gets_no_gradient() -> None
 
 
 def test_learned_weights_are_a_softmax_within_their_label() -> None:
-    raw = torch.tensor([0.0, log(2), log(5), 7.0], requires_grad=True)
-    scores = verbalizer("learned", *THREE_AND_ONE).label_scores(log_of(*ODDS), raw)
+    words = verbalizer("learned", *THREE_AND_ONE)
+    raw = words.word_weights
+    assert raw is not None
+    raw.data = torch.tensor([0.0, log(2), log(5), 7.0])
+    scores = words.label_scores(log_of(*ODDS))
     torch.testing.assert_close(scores, log_of((1 * 1 + 2 * 2 + 5 * 3) / 8, 4))
     scores[0, 0].backward()
     assert raw.grad is not None and raw.grad[:3].abs().min() > 0 and raw.grad[3] == 0
@@ -141,7 +164,7 @@ def test_learned_weights_are_a_softmax_within_their_label() -> None:
 
 def test_each_word_set_votes_and_the_mean_probability_breaks_ties() -> None:
     voting = verbalizer("vote", ["a1", "a2", "a3"], ["b1", "b2", "b3"])
-    assert voting.sets == [[0, 3], [1, 4], [2, 5]]
+    assert voting.columns.tolist() == [[0, 1, 2], [3, 4, 5]]
     # sets: 4:1, 4:1 and 1:9 -> probabilities .8, .8 and .1 for the first label, two votes of three
     [scores] = voting.label_scores(log_of(4, 4, 1, 1, 1, 9)).exp().tolist()
     assert scores == pytest.approx([0.99 * 2 / 3 + 0.01 * 1.7 / 3, 0.99 / 3 + 0.01 * 1.3 / 3])
@@ -181,8 +204,9 @@ word_scores = st.lists(st.floats(-20, 20, width=32), min_size=4, max_size=4)
 def test_a_constant_of_the_example_changes_no_prediction(combine: str, scores: list[float], shift: float) -> None:
     words = verbalizer(combine, {"a1": 1, "a2": 3}, {"b1": 2, "b2": 1})
     plain = torch.tensor([scores], dtype=torch.float64)
-    learned = torch.tensor([0.3, -0.2, 1.0, 0.0], dtype=torch.float64)
-    here, there = (words.label_scores(x, learned).softmax(1) for x in (plain, plain + shift))
+    if words.word_weights is not None:
+        words.word_weights.data = torch.tensor([0.3, -0.2, 1.0, 0.0], dtype=torch.float64)
+    here, there = (words.label_scores(x).softmax(1) for x in (plain, plain + shift))
     if combine == "vote":
         assume((plain[0, :2] - plain[0, 2:]).abs().min() > 1e-6)
     torch.testing.assert_close(here, there, atol=1e-6, rtol=1e-5)
@@ -209,14 +233,27 @@ def test_the_loss_of_vote_is_the_sum_over_its_word_sets(soft: bool, weight: Tens
     targets = torch.tensor([[0.9, 0.1], [0.2, 0.8], [0.5, 0.5]]) if soft else torch.tensor([0, 1, 1])
     first, second = words[:, [0, 2]], words[:, [1, 3]]
     expected = F.cross_entropy(first, targets, weight=weight) + F.cross_entropy(second, targets, weight=weight)
-    loss = verbalizer("vote", ["a1", "a2"], ["b1", "b2"]).loss(words, targets, weight, None)
-    torch.testing.assert_close(loss, expected)
+    found = loss(verbalizer("vote", ["a1", "a2"], ["b1", "b2"]), words, targets, weight)
+    torch.testing.assert_close(found, expected)
 
 
 def test_the_loss_is_the_cross_entropy_of_the_labels_by_hand() -> None:
-    words = verbalizer("mean", *THREE_AND_ONE)
-    loss = words.loss(log_of(*ODDS), torch.tensor([0]), None, None)
-    assert exp(-loss.item()) == pytest.approx(2 / (2 + 4))
+    found = loss(verbalizer("mean", *THREE_AND_ONE), log_of(*ODDS), torch.tensor([0]))
+    assert exp(-found.item()) == pytest.approx(2 / (2 + 4))
+
+
+@pytest.mark.parametrize("combine", COMBINATIONS)
+def test_a_temperature_softens_what_is_predicted_with(combine: str) -> None:
+    """A student learns the function that it answers with: T divides label scores, of several words too."""
+    words = verbalizer(combine, ["a1", "a2"], ["b1", "b2"])
+    soft, hot = torch.tensor([[0.3, 0.7]]), 2.0
+    found = loss(words, log_of(*ODDS), soft, None, hot)
+    if combine == "vote":  # trains by its word sets
+        sets = [log_of(1, 3), log_of(2, 4)]
+    else:
+        sets = [words.label_scores(log_of(*ODDS)).detach()]
+    expected = sum(-(soft * (scores / hot).log_softmax(1)).sum() for scores in sets) * hot**2
+    assert found.item() == pytest.approx(float(expected.detach()))
 
 
 def test_all_words_of_a_task_together() -> None:

@@ -25,6 +25,7 @@ from pet_cli.config.checks import check
 from pet_cli.config.ensemble import ENSEMBLES
 from pet_cli.config.method import METHODS
 from pet_cli.config.schema import PetConfig
+from pet_cli.config.scoring import SCORINGS
 from pet_cli.config.tuning import TUNINGS
 from pet_cli.errors import UserError, choices, nearest, not_allowed
 
@@ -57,6 +58,7 @@ def typed(cfg: DictConfig) -> PetConfig:
     assert isinstance(config, PetConfig)
     config.method = _typed_group("method", config.method, METHODS)
     config.tuning = _typed_group("tuning", config.tuning, TUNINGS)
+    config.scoring = _typed_group("scoring", config.scoring, SCORINGS)
     config.ensemble = _typed_group("ensemble", config.ensemble, ENSEMBLES)
     check(config)
     return config
@@ -112,7 +114,7 @@ def _bad_key_or_value(error: OmegaConfBaseException) -> UserError:
     text = first_line(error)
     if "is not in struct" in text or "not in '" in text or "Key '" in text:
         known: list[str] = _keys(OmegaConf.structured(PetConfig))
-        for group in ("method", "tuning", "ensemble"):
+        for group in ("method", "tuning", "scoring", "ensemble"):
             for name in conf_files.options(group):
                 known += [f"{group}.{own}" for own in conf_files.read(group, name)]
         parent = key.rpartition(".")[0]

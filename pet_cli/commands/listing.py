@@ -12,6 +12,7 @@ _GROUPS = {
     "tasks": "task",
     "models": "model",
     "tunings": "tuning",
+    "scorings": "scoring",
     "ensembles": "ensemble",
     "experiments": "experiment",
 }

@@ -78,17 +78,21 @@ def _print(config: PetConfig, fields: dict[str, str], session: object) -> None:
     if batch.soft is not None:
         soft = " ".join(str(position) for position, slot in enumerate(slots) if slot >= 0)
         out.print(f"soft at   {soft} (as they start, before any training)", highlight=False, markup=False)
-    several = any(len(ids) > 1 for ids in learner.word_ids)
+    answers = learner.answers
+    several = answers.longest > 1
     with learner.asking():
         logits = lm.word_scores(lm.states(batch, learner.embeds(batch))[0, 0], None)
         top = logits.softmax(0).topk(8)
         words = [lm.tokenizer.decode([i]).strip() for i in top.indices.tolist()]
         shown = ", ".join(f"{word} {p:.3f}" for word, p in zip(words, top.values.tolist(), strict=True))
         out.print(f"top words {shown}", highlight=False, markup=False)
-        scores = learner.word_scores(encoded, [0])[0] if several else logits.log_softmax(0)[learner.words]
+        if several:
+            scores = lm.score_words(batch, answers, learner.embeds(batch))[0]
+        else:
+            scores = logits.log_softmax(0)[lm.first_tokens(answers)]
         probabilities = scores.exp().tolist()
         label_scores = learner.label_scores(encoded, [0]).softmax(dim=1)[0].tolist()
-    of = "per token" if several and learner.length_normalise else "in the vocabulary"
+    of = "per token" if several and answers.mean else "in the vocabulary"
     table = plain_table("label", f"words (probability {of})", "probability")
     flat = list(zip(learner.verbalizer.owners, learner.verbalizer.flat, probabilities, strict=True))
     for index, label in enumerate(learner.labels):

@@ -10,7 +10,6 @@ from pet_cli.config.ensemble import IpetEnsemble, PatternsEnsemble, PetEnsemble
 from pet_cli.config.resolve import labels, member_config, prompt_template, pvps, template_source, verbalizer_words
 from pet_cli.config.schema import SEPARATORS, PetConfig
 from pet_cli.errors import UserError, not_allowed
-from pet_cli.verbalizers.words import COMBINATIONS
 
 _WEIGHTS = ("uniform", "accuracy", "dev", "confidence")
 _DEVICES = ("auto", "cpu", "cuda", "cuda:N", "mps")
@@ -35,8 +34,7 @@ def check(config: PetConfig) -> None:
         raise not_allowed("data.separator", config.data.separator, SEPARATORS)
     if config.trainer.class_weights not in ("none", "balanced"):
         raise not_allowed("trainer.class_weights", config.trainer.class_weights, ("none", "balanced"))
-    if config.scoring.combine not in COMBINATIONS:
-        raise not_allowed("scoring.combine", config.scoring.combine, COMBINATIONS)
+    config.scoring.check()
     if getattr(config.tuning, "pooling", "cls") not in ("cls", "mean"):
         raise not_allowed("tuning.pooling", config.tuning.pooling, ("cls", "mean"))
     from_nothing = isinstance(config.ensemble, PetEnsemble)  # the untrained models can label texts

@@ -60,8 +60,8 @@ def member_config(config: PetConfig, pattern: Any, verbalizer: Any, seed: int | 
 
 
 def trains(config: PetConfig) -> bool:
-    """Whether a run has anything to train: its tuning mode, or the weights of label words alone; features always."""
-    return not config.method.uses_model or config.tuning.name != "zero_shot" or config.scoring.combine == "learned"
+    """Whether a run has anything to train: of the model, or of the verbalizer alone; features always."""
+    return not config.method.uses_model or config.tuning.name != "zero_shot" or config.scoring.trains
 
 
 def labels(config: PetConfig) -> list[str]:

@@ -82,14 +82,6 @@ class TrainerConfig:
 
 
 @dataclass
-class ScoringConfig:
-    combine: str = "mean"
-    learned_rate: float = 0.05
-    learned_penalty: float = 0.01
-    length_normalise: bool = True
-
-
-@dataclass
 class PetConfig:
     """The whole of a run's settings: the root of `conf/train.yaml`."""
 
@@ -98,7 +90,7 @@ class PetConfig:
     method: Any = None  # null: a prompt
     tuning: Any = None
     ensemble: Any = None
-    scoring: ScoringConfig = field(default_factory=ScoringConfig)
+    scoring: Any = None
     data: DataConfig = field(default_factory=DataConfig)
     trainer: TrainerConfig = field(default_factory=TrainerConfig)
     pattern: Any = "p0"

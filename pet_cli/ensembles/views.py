@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from pet_cli.data.examples import Split
-from pet_cli.tuning.base import Advance, Encoded, Learner, PromptLearner
+from pet_cli.tuning.base import Advance, AtMask, Encoded, Learner, PromptLearner
 
 
 class ViewsLearner(Learner):
@@ -58,14 +58,15 @@ class ViewsLearner(Learner):
         own = len(encoded) // len(self.views)
         if not self.lm.single_token_words:
             return self._one_by_one(encoded, indices, own)
-        states = self.lm.states(self.lm.collate([encoded.prompts[i] for i in indices]))[:, 0]
+        prompts = [encoded.prompts[i] for i in indices]
+        states = self.lm.states(self.lm.collate(prompts))[:, 0]
         scores = states.new_zeros(len(indices), len(self.labels))
-        of = torch.tensor([index // own for index in indices], device=states.device)
         for number, view in enumerate(self.views):
-            mine = torch.nonzero(of == number).flatten()
-            if len(mine):
-                words = self.lm.word_scores(states[mine], view.words)
-                scores = scores.index_copy(0, mine, view.verbalizer.label_scores(words, view.word_weights))
+            own_places = [place for place, index in enumerate(indices) if index // own == number]
+            if own_places:
+                mine = torch.tensor(own_places, device=states.device)
+                mask = AtMask(view, [prompts[place] for place in own_places], states[mine])
+                scores = scores.index_copy(0, mine, view.verbalizer(mask))
         return scores
 
     def _one_by_one(self, encoded: Encoded, indices: Sequence[int], own: int) -> Tensor:

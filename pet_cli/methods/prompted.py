@@ -26,7 +26,7 @@ from pet_cli.runs.session import Session
 from pet_cli.training.loop import TrainReport, TrainSettings, balanced_weights, steps_for, train
 from pet_cli.training.mlm import MaskedModelling
 from pet_cli.tuning import LEARNERS, Learner, PromptLearner
-from pet_cli.verbalizers.manual import Verbalizer
+from pet_cli.verbalizers.kinds import VERBALIZERS
 
 
 class PromptMethod(Method):
@@ -141,10 +141,7 @@ def build_learner(config: PetConfig, lm: LanguageModel, session: Session) -> Lea
     return cls(
         lm,
         resolve.prompt_template(config),
-        verbalizer=Verbalizer(resolve.verbalizer_words(config), config.scoring.combine),
-        learned_rate=config.scoring.learned_rate,
-        learned_penalty=config.scoring.learned_penalty,
-        length_normalise=config.scoring.length_normalise,
+        verbalizer=VERBALIZERS[config.scoring.name](resolve.verbalizer_words(config), config.scoring),
         **options,
     )
 

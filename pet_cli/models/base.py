@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import hashlib
 from abc import ABC, abstractmethod
-from collections.abc import Hashable, Iterator, Sequence
+from collections.abc import Hashable, Iterator
 from pathlib import Path
 from typing import Any
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 from pet_cli.base.files import atomic_folder
 from pet_cli.prompts.batch import Batch, Prompt, collate
+from pet_cli.prompts.query import Answers
 from pet_cli.prompts.template import Template
 
 
@@ -89,27 +92,33 @@ class LanguageModel(ABC):
     def states(self, batch: Batch, embeds: Tensor | None = None) -> Tensor:
         """The states that predict what stands at the masks, `[batch, masks, hidden]`, float32."""
 
-    @abstractmethod
+    @property
+    def projection(self) -> tuple[Tensor, Tensor | None]:
+        """Weight `[vocabulary, embedding]` and bias `[vocabulary]` of the vocabulary projection."""
+        output = self.model.get_output_embeddings()
+        return output.weight, output.bias
+
+    def features(self, states: Tensor) -> Tensor:
+        """States as they enter the vocabulary projection: `[..., hidden] -> [..., embedding]`."""
+        return states
+
     def word_scores(self, states: Tensor, words: Tensor | None) -> Tensor:
         """Logits of words of one token: `[..., hidden] -> [..., words]`; None is the whole vocabulary."""
+        weight, bias = self.projection
+        if words is not None:
+            weight, bias = weight[words], None if bias is None else bias[words]
+        return F.linear(self.features(states), weight, bias)
 
     @abstractmethod
-    def score_words(
-        self,
-        batch: Batch,
-        word_ids: Sequence[Sequence[int]],
-        embeds: Tensor | None = None,
-        normalise: bool = True,
-    ) -> Tensor:
-        """Scores of label words at the mask of each prompt, `[batch, words]`.
+    def score_words(self, batch: Batch, answers: Answers, embeds: Tensor | None = None) -> Tensor:
+        """Scores of answers at the mask of each prompt, `[batch, answers]`.
 
-        They are log-probabilities, but for a constant of the example, which a softmax over words cancels.
-
-        Args:
-            word_ids: the token ids of each word.
-            normalise: whether the score of a word of several tokens is the mean log-probability of its tokens (True)
-                or their sum; a word of one token scores the same either way.
+        They are log-probabilities, but for a constant of the example, which a softmax over answers cancels.
         """
+
+    def first_tokens(self, answers: Answers) -> Tensor:
+        """The first token of each answer, `[answers]`."""
+        return _first_tokens(answers, self.device)
 
     def save(self, folder: Path) -> None:
         """Writes model and tokenizer so that plain `from_pretrained` reads them; whole or not at all."""
@@ -151,3 +160,9 @@ def evaluating(*modules: nn.Module) -> Iterator[None]:
     finally:
         for module, training in before:
             module.training = training
+
+
+@functools.lru_cache(maxsize=64)
+def _first_tokens(answers: Answers, device: torch.device) -> Tensor:
+    with torch.inference_mode(False):  # kept for training too
+        return torch.tensor([ids[0] for ids in answers.ids], device=device)

@@ -72,8 +72,8 @@ class T5LM(EncoderDecoderLM):
     def adapt(self, template: Template) -> Template:
         return Template(template.source, tuple(close_up(without_borders(template.parts))))
 
-    def word_scores(self, states: Tensor, words: Tensor | None) -> Tensor:
-        return super().word_scores(states * self._scale, words)
+    def features(self, states: Tensor) -> Tensor:
+        return states * self._scale
 
     def answer(self, batch: Batch, words: WordTokens | None, embeds: Tensor | None = None) -> tuple[Tensor, Tensor]:
         size = len(batch)

@@ -17,6 +17,7 @@ from torch import Tensor
 
 from pet_cli.models.base import LanguageModel
 from pet_cli.prompts.batch import Batch
+from pet_cli.prompts.query import Answers
 from pet_cli.prompts.template import Border, Mask, Part, Soft, Text
 
 ROOM = 32
@@ -103,39 +104,18 @@ class GenerativeLM(LanguageModel):
             `[batch, T, hidden]` (`T` is 0 without `words`). Both float32.
         """
 
-    @property
-    def projection(self) -> tuple[Tensor, Tensor | None]:
-        """Weight `[vocabulary, hidden]` and bias `[vocabulary]` of the vocabulary projection."""
-        output = self.model.get_output_embeddings()
-        return output.weight, output.bias
-
     def states(self, batch: Batch, embeds: Tensor | None = None) -> Tensor:
         return self.answer(batch, None, embeds)[0].unsqueeze(1)
 
-    def word_scores(self, states: Tensor, words: Tensor | None) -> Tensor:
-        weight, bias = self.projection
-        if words is not None:
-            weight, bias = weight[words], None if bias is None else bias[words]
-        return F.linear(states, weight, bias)
-
-    def score_words(
-        self,
-        batch: Batch,
-        word_ids: Sequence[Sequence[int]],
-        embeds: Tensor | None = None,
-        normalise: bool = True,
-    ) -> Tensor:
-        """Scores of label words at the mask of each prompt, `[batch, words]`.
-
-        Words of one token each: their logits, so that only their columns of the projection are computed. Otherwise
-        the log-probability of each word's tokens over the vocabulary, by default in the mean (as Brown et al. 2020,
-        section 2.4, score answers of unequal length), without `normalise` their sum.
+    def score_words(self, batch: Batch, answers: Answers, embeds: Tensor | None = None) -> Tensor:
+        """Of answers of one token each, their logits, so that only their columns of the projection are computed;
+        otherwise the log-probability of each answer's tokens over the vocabulary, in the mean or in sum.
         """
-        words = WordTokens(word_ids, self.device)
-        if not len(words):
-            return self.word_scores(self.states(batch, embeds)[:, 0], words.first)
+        if answers.longest == 1:
+            return self.word_scores(self.states(batch, embeds)[:, 0], self.first_tokens(answers))
+        words = WordTokens(answers.ids, self.device)
         state, rest = self.answer(batch, words, embeds)
-        return words.log_probabilities(self.word_scores(state, None), self.word_scores(rest, None), normalise)
+        return words.log_probabilities(self.word_scores(state, None), self.word_scores(rest, None), answers.mean)
 
 
 def without_borders(parts: Sequence[Part]) -> list[Part]:

@@ -7,16 +7,15 @@ projection. The prediction head is found by its structure, so a new model type w
 from __future__ import annotations
 
 import inspect
-from collections.abc import Sequence
 from typing import Any
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
 from pet_cli.errors import UserError
 from pet_cli.models.base import LanguageModel
 from pet_cli.prompts.batch import Batch
+from pet_cli.prompts.query import Answers
 
 
 class MaskedLM(LanguageModel):
@@ -41,13 +40,11 @@ class MaskedLM(LanguageModel):
         return str(self.tokenizer.mask_token)
 
     @property
-    def decoder(self) -> tuple[Tensor, Tensor | None]:
-        """Weight `[vocabulary, embedding]` and bias `[vocabulary]` of the vocabulary projection."""
+    def projection(self) -> tuple[Tensor, Tensor | None]:
         head = getattr(getattr(self.model, "lm_predictions", None), "lm_head", None)
         if head is not None:  # DeBERTa's own head projects by the input embeddings and keeps its bias apart
             return self.model.get_input_embeddings().weight, head.bias
-        output = self.model.get_output_embeddings()
-        return output.weight, output.bias
+        return super().projection
 
     @property
     def positions(self) -> int:
@@ -78,23 +75,11 @@ class MaskedLM(LanguageModel):
         rows = torch.arange(len(batch), device=hidden.device).unsqueeze(1)
         return hidden[rows, batch.masks].float()
 
-    def word_scores(self, states: Tensor, words: Tensor | None) -> Tensor:
-        """Logits of words at masks: `[batch, masks, hidden] -> [batch, masks, words]`; None is the vocabulary."""
-        weight, bias = self.decoder
-        if words is not None:
-            weight, bias = weight[words], None if bias is None else bias[words]
-        return F.linear(self.transform(states), weight, bias)
+    def features(self, states: Tensor) -> Tensor:
+        return self.transform(states)  # type: ignore[no-any-return]
 
-    def score_words(
-        self,
-        batch: Batch,
-        word_ids: Sequence[Sequence[int]],
-        embeds: Tensor | None = None,
-        normalise: bool = True,
-    ) -> Tensor:
-        """Logits of words of one token each at the mask of each prompt, `[batch, words]`."""
-        words = torch.tensor([ids[0] for ids in word_ids], device=self.device)
-        return self.word_scores(self.states(batch, embeds)[:, 0], words)
+    def score_words(self, batch: Batch, answers: Answers, embeds: Tensor | None = None) -> Tensor:
+        return self.word_scores(self.states(batch, embeds)[:, 0], self.first_tokens(answers))
 
 
 def _transform(model: Any, name: str) -> nn.Module:

@@ -8,7 +8,15 @@ from collections.abc import Mapping
 from typing import Any
 
 PVP = ("pattern", "verbalizer")
-CORE = ("task", "model", "tuning", "ensemble", *PVP, "data.shots")  # settings whose values speak for themselves
+CORE = (
+    "task",
+    "model",
+    "tuning",
+    "scoring",
+    "ensemble",
+    *PVP,
+    "data.shots",
+)  # settings whose values speak for themselves
 
 
 def shown(key: str, value: Any) -> str:

@@ -16,7 +16,7 @@ from pet_cli.runs.store import read_config
 
 SEEDS = ("seed", "data.seed", "trainer.seed")
 METRICS = ("accuracy", "macro_f1", "calibration_error", "n_train", "n_test")
-GROUPS = ("task", "method", "model", "tuning", "ensemble")
+GROUPS = ("task", "method", "model", "tuning", "scoring", "ensemble")
 
 
 def run_folders(folder: Path) -> list[Path]:

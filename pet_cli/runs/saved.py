@@ -8,6 +8,7 @@ from pathlib import Path
 from pet_cli.config.ensemble import ENSEMBLES
 from pet_cli.config.method import METHODS
 from pet_cli.config.schema import PetConfig
+from pet_cli.config.scoring import SCORINGS
 from pet_cli.config.tuning import TUNINGS
 from pet_cli.errors import UserError
 from pet_cli.runs import store
@@ -29,8 +30,10 @@ def saved_config(folder: Path) -> PetConfig:
         groups: tuple[tuple[str, Mapping[str, type]], ...] = (
             ("method", METHODS),
             ("tuning", TUNINGS),
+            ("scoring", SCORINGS),
             ("ensemble", ENSEMBLES),
         )
+        values["scoring"].setdefault("name", "words")  # the only ones when a run's folder did not say so
         for group, schemas in groups:
             if group not in values and group == "method":  # a run of a version that knew prompts alone
                 continue

@@ -7,6 +7,7 @@ import shutil
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -20,9 +21,10 @@ from pet_cli.errors import UserError
 from pet_cli.models.base import LanguageModel, evaluating
 from pet_cli.prompts.batch import Batch, Prompt, buckets
 from pet_cli.prompts.encoder import PromptEncoder, word_ids
+from pet_cli.prompts.query import Answers
 from pet_cli.prompts.template import Template
 from pet_cli.tuning.slots import hard_template
-from pet_cli.verbalizers.manual import Verbalizer
+from pet_cli.verbalizers.base import MaskOutput, Verbalizer
 
 Advance = Callable[[int], None]
 
@@ -221,27 +223,17 @@ class Learner(ABC):
 
 
 class PromptLearner(Learner):
-    """A learner that scores label words at the mask."""
+    """A learner that asks a verbalizer what stands at the mask.
 
-    def __init__(
-        self,
-        *args: Any,
-        verbalizer: Verbalizer,
-        learned_rate: float = 0.05,
-        learned_penalty: float = 0.01,
-        length_normalise: bool = True,
-        **options: Any,
-    ) -> None:
+    Attributes:
+        answers: the tokens of the label words.
+    """
+
+    def __init__(self, *args: Any, verbalizer: Verbalizer, **options: Any) -> None:
         super().__init__(*args, **options)
-        self.verbalizer = verbalizer
-        self.word_ids = label_word_ids(self.lm, verbalizer, self.template.glued())
-        self.words = torch.tensor([ids[0] for ids in self.word_ids], device=self.lm.device)
-        self.learned_rate = learned_rate
-        self.learned_penalty = learned_penalty
-        self.length_normalise = length_normalise
-        self.word_weights: nn.Parameter | None = None
-        if verbalizer.combine == "learned":
-            self.word_weights = nn.Parameter(torch.zeros(len(self.words), device=self.lm.device))
+        self.answers = label_answers(self.lm, verbalizer, self.template.glued())
+        verbalizer.bind(self.lm, self.answers)
+        self.verbalizer = verbalizer.to(self.lm.device)
 
     def own_template(self, template: Template) -> Template:
         return hard_template(template, self.settings.name)
@@ -250,15 +242,29 @@ class PromptLearner(Learner):
         """Input embeddings `[batch, length, embedding]` in place of the looked-up ones, for soft prompts."""
         return None
 
-    def word_scores(self, encoded: Encoded, indices: Sequence[int]) -> Tensor:
-        """Scores of the label words at the mask, `[batch, words]`, from states computed once or computed now."""
-        if encoded.states is not None:
-            return self.lm.word_scores(encoded.states[indices, 0], self.words)
-        batch = self.lm.collate([encoded.prompts[i] for i in indices])
-        return self.lm.score_words(batch, self.word_ids, self.embeds(batch), self.length_normalise)
+    @contextlib.contextmanager
+    def attached(self) -> Iterator[None]:
+        """The model with what this mode adds to it, within the block."""
+        yield
+
+    def features(self, states: Tensor) -> Tensor:
+        """States as they enter the vocabulary projection: `[batch, hidden] -> [batch, embedding]`."""
+        return self.lm.features(states)
+
+    def score_answers(self, mask: AtMask, answers: Answers) -> Tensor:
+        """Scores of answers at the mask, `[batch, answers]`."""
+        if answers.longest == 1:
+            return self.lm.word_scores(mask.states, self.lm.first_tokens(answers))
+        return self.lm.score_words(mask.batch, answers, mask.embeds)
+
+    def at_mask(self, encoded: Encoded, indices: Sequence[int]) -> AtMask:
+        """What the model says at the masks of some examples; to be asked while the mode is `attached`."""
+        states = None if encoded.states is None else encoded.states[indices, 0]
+        return AtMask(self, [encoded.prompts[index] for index in indices], states)
 
     def label_scores(self, encoded: Encoded, indices: Sequence[int]) -> Tensor:
-        return self.verbalizer.label_scores(self.word_scores(encoded, indices), self.word_weights)
+        with self.attached():
+            return self.verbalizer(self.at_mask(encoded, indices))  # type: ignore[no-any-return]
 
     def loss(
         self,
@@ -268,24 +274,20 @@ class PromptLearner(Learner):
         weight: Tensor | None = None,
         temperature: float = 1.0,
     ) -> Tensor:
-        words = self.word_scores(encoded, indices) / temperature
-        loss = self.verbalizer.loss(words, targets, weight, self.word_weights) * temperature**2
-        if self.word_weights is not None:  # towards equal weights
-            loss = loss + self.learned_penalty * self.word_weights.square().sum()
-        hold = self.hold(len(encoded))
-        return loss if hold is None else loss + hold
+        with self.attached():
+            loss = self.verbalizer.loss(self.at_mask(encoded, indices), targets, weight, temperature)
+        penalties = (self.verbalizer.penalty(len(encoded)), self.hold(len(encoded)))
+        return sum((penalty for penalty in penalties if penalty is not None), start=loss)
 
     def hold(self, examples: int) -> Tensor | None:
         """What the loss gains for the distance of what trains from its start `[]`, by how many examples there are."""
         return None
 
     def parameter_groups(self, learning_rate: float) -> list[dict[str, Any]]:
-        if self.word_weights is None:
-            return []
-        return [{"params": [self.word_weights], "lr": self.learned_rate, "weight_decay": 0.0}]
+        return self.verbalizer.parameter_groups()
 
     def trained_state(self) -> dict[str, Tensor]:
-        return {} if self.word_weights is None else {"word_weights": self.word_weights}
+        return {f"verbalizer.{name}": tensor for name, tensor in self.verbalizer.state_dict(keep_vars=True).items()}
 
     @torch.no_grad()  # not inference_mode: a head trains on them
     def frozen_states(self, encoded: Encoded, fingerprint: str | None, advance: Advance | None) -> Tensor:
@@ -313,20 +315,54 @@ def forget(folder: Path) -> None:
         shutil.rmtree(folder / name, ignore_errors=True)
 
 
-def label_word_ids(lm: LanguageModel, verbalizer: Verbalizer, glued: bool) -> list[list[int]]:
-    """The token ids of each label word, in the order of `verbalizer.flat`; of a masked LM's words a single one.
+class AtMask(MaskOutput):
+    """A batch of prompts at their masks, as a learner's model sees them.
+
+    Args:
+        states: those computed before, `[batch, hidden]`, or None.
+    """
+
+    def __init__(self, learner: PromptLearner, prompts: list[Prompt], states: Tensor | None = None) -> None:
+        self.learner = learner
+        self.prompts = prompts
+        self._given = states
+
+    @cached_property
+    def batch(self) -> Batch:
+        return self.learner.lm.collate(self.prompts)
+
+    @cached_property
+    def embeds(self) -> Tensor | None:
+        return self.learner.embeds(self.batch)
+
+    @cached_property
+    def states(self) -> Tensor:
+        if self._given is not None:
+            return self._given
+        return self.learner.lm.states(self.batch, self.embeds)[:, 0]
+
+    @cached_property
+    def features(self) -> Tensor:
+        return self.learner.features(self.states)
+
+    def word_scores(self, answers: Answers) -> Tensor:
+        return self.learner.score_answers(self, answers)
+
+
+def label_answers(lm: LanguageModel, verbalizer: Verbalizer, glued: bool) -> Answers:
+    """The token ids of each label word, in the order of `verbalizer.flat`.
 
     Raises:
         UserError: a word that is several tokens where one is needed, or is unknown to the tokenizer, or is the same
             tokens as another.
     """
     tokenizer = lm.tokenizer
-    found: list[list[int]] = []
+    found: list[tuple[int, ...]] = []
     for word in verbalizer.flat:
-        pieces = word_ids(tokenizer, word, space=not glued)
+        pieces = tuple(word_ids(tokenizer, word, space=not glued))
         if tokenizer.unk_token_id in pieces:
             raise UserError(f"verbalizer: '{word}' is not in this model's vocabulary. Choose another word.")
-        if len(pieces) > 1 and lm.single_token_words:
+        if len(pieces) > 1 and lm.single_token_words and verbalizer.asks_words:
             shown = " ".join(tokenizer.convert_ids_to_tokens(pieces))
             raise UserError(
                 f"verbalizer: '{word}' is {len(pieces)} tokens for this model ({shown}); a label word must be one. "
@@ -336,7 +372,7 @@ def label_word_ids(lm: LanguageModel, verbalizer: Verbalizer, glued: bool) -> li
             other = verbalizer.flat[found.index(pieces)]
             raise UserError(f"verbalizer: '{other}' and '{word}' are the same token for this model.")
         found.append(pieces)
-    return found
+    return Answers(tuple(found), getattr(verbalizer.settings, "length_normalise", True))
 
 
 def decay_groups(parameters: Sequence[tuple[str, nn.Parameter]], learning_rate: float) -> list[dict[str, Any]]:

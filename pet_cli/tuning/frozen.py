@@ -8,7 +8,7 @@ from typing import Any
 
 from torch import Tensor, nn
 
-from pet_cli.tuning.base import Encoded, PromptLearner
+from pet_cli.tuning.base import PromptLearner
 
 
 class FrozenLearner(PromptLearner):
@@ -57,15 +57,6 @@ class FrozenLearner(PromptLearner):
         pull = anchor * max(0.0, (until / examples) ** 2 - 1)
         return pull * self.moved() if pull else None
 
-    @contextlib.contextmanager
-    def attached(self) -> Iterator[None]:
-        """The model with what this mode adds to it, within the block."""
-        yield
-
-    def word_scores(self, encoded: Encoded, indices: Sequence[int]) -> Tensor:
-        with self.attached():
-            return super().word_scores(encoded, indices)
-
     def parameter_groups(self, learning_rate: float) -> list[dict[str, Any]]:
         own = list(self.own_parameters().values())
         # No decay: a prompt has no reason to shrink towards nothing.
@@ -73,8 +64,7 @@ class FrozenLearner(PromptLearner):
 
     def trained_parameters(self) -> int:
         """How many numbers trained, those of a network that has been folded away since included."""
-        weights = [] if self.word_weights is None else [self.word_weights]
-        return sum(parameter.numel() for parameter in [*self._made.values(), *weights])
+        return sum(parameter.numel() for parameter in [*self._made.values(), *self.verbalizer.parameters()])
 
     def trained_state(self) -> dict[str, Tensor]:
         return {**super().trained_state(), **self.own_parts()}

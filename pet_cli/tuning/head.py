@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Sequence
 from typing import Any
 
 import torch
@@ -12,8 +11,9 @@ from torch import Tensor, nn
 
 from pet_cli.errors import UserError
 from pet_cli.models.masked import MaskedLM
+from pet_cli.prompts.query import Answers
 from pet_cli.prompts.template import Template
-from pet_cli.tuning.base import Encoded, decay_groups
+from pet_cli.tuning.base import AtMask, decay_groups
 from pet_cli.tuning.slots import hard_template
 from pet_cli.tuning.zero_shot import ZeroShotLearner
 
@@ -38,18 +38,24 @@ class HeadLearner(ZeroShotLearner):
                 "Use tuning=full, or tuning=zero_shot."
             )
         self.transform = copy.deepcopy(self.lm.transform)
-        weight, bias = self.lm.decoder
-        rows = weight.detach()[self.words].clone()
         self.start = [parameter.detach().clone() for parameter in self.transform.parameters()]
-        self.decoder = nn.Parameter(rows, requires_grad=self.settings.decoder)
-        self.bias = nn.Parameter(rows.new_zeros(len(rows)) if bias is None else bias.detach()[self.words].clone())
+        self.rows = nn.ParameterDict()
+        if self.verbalizer.asks_words:
+            words = self.lm.first_tokens(self.answers)
+            weight, bias = (None if part is None else part.detach()[words].clone() for part in self.lm.projection)
+            assert weight is not None
+            self.rows["bias"] = nn.Parameter(weight.new_zeros(len(weight)) if bias is None else bias)
+            self.rows["decoder"] = nn.Parameter(weight, requires_grad=self.settings.decoder)
 
     def own_template(self, template: Template) -> Template:
         return hard_template(template, self.settings.name)
 
-    def word_scores(self, encoded: Encoded, indices: Sequence[int]) -> Tensor:
-        assert encoded.states is not None
-        return F.linear(self.transform(encoded.states[indices, 0]), self.decoder, self.bias)
+    def features(self, states: Tensor) -> Tensor:
+        return self.transform(states)  # type: ignore[no-any-return]
+
+    def score_answers(self, mask: AtMask, answers: Answers) -> Tensor:
+        assert answers == self.answers, "the head has rows of the label words alone"
+        return F.linear(mask.features, self.rows["decoder"], self.rows["bias"])
 
     def hold(self, examples: int) -> Tensor:
         pairs = zip(self.transform.parameters(), self.start, strict=True)
@@ -57,9 +63,9 @@ class HeadLearner(ZeroShotLearner):
         return self.settings.anchor / examples * distance
 
     def parameter_groups(self, learning_rate: float) -> list[dict[str, Any]]:
-        own = [*self.transform.named_parameters(), ("bias", self.bias), ("decoder", self.decoder)]
+        own = [*self.transform.named_parameters(), *self.rows.items()]
         return decay_groups(own, learning_rate) + super().parameter_groups(learning_rate)
 
     def trained_state(self) -> dict[str, Tensor]:
         transform = {f"transform.{name}": tensor for name, tensor in self.transform.state_dict().items()}
-        return {**super().trained_state(), **transform, "bias": self.bias, "decoder": self.decoder}
+        return {**super().trained_state(), **transform, **dict(self.rows.items())}

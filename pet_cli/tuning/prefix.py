@@ -119,7 +119,7 @@ class PrefixLearner(FrozenLearner):
 
         prompts = self.encoder.encode([dict.fromkeys(self.template.fields, self._words())])
         with torch.no_grad(), evaluating(self.lm.model), _attention(self.lm.model, record):
-            self.lm.score_words(self.lm.collate(prompts), self.word_ids[:1])
+            self.lm.states(self.lm.collate(prompts))
         if not seen:
             raise UserError(
                 f"tuning={self.settings.name}: the attention of {type(self.lm.model).__name__} takes no prefix: it "

@@ -50,7 +50,7 @@ class SoftLearner(FrozenLearner):
             self.encoder,
             getattr(self.settings, "init", "vocab"),
             getattr(self.settings, "text", None),
-            self.word_ids,
+            self.answers.ids,
         )
 
     def prompt_vectors(self) -> Tensor:

@@ -10,9 +10,10 @@ from pet_cli.tuning.slots import hard_template
 
 
 class ZeroShotLearner(PromptLearner):
-    """Nothing trains, unless the verbalizer's word weights do (`scoring.combine=learned`).
+    """Nothing trains, unless the verbalizer does (`scoring.combine=learned`, `scoring=soft`).
 
-    A masked LM's states at the mask are computed once for a split, whatever label words are asked for.
+    The states at the mask are computed once for a split, whatever label words are asked for, unless the model has to
+    read the words themselves: those of several tokens.
     """
 
     def own_template(self, template: Template) -> Template:
@@ -22,6 +23,6 @@ class ZeroShotLearner(PromptLearner):
         self, rows: Sequence[Mapping[str, str]], fingerprint: str | None = None, advance: Advance | None = None
     ) -> Encoded:
         encoded = super().encode(rows, fingerprint)
-        if self.lm.family != "masked":  # their states depend on the label words
+        if self.verbalizer.asks_words and self.answers.longest > 1:
             return encoded
         return Encoded(encoded.prompts, self.frozen_states(encoded, fingerprint, advance))

@@ -1,4 +1,4 @@
-"""The verbalizer: label words, and how their scores at the mask become scores of labels.
+"""Label words (`scoring=words`): how the scores of a label's words at the mask become the label's score.
 
 Word scores are logits, equal to log-probabilities over the vocabulary up to a constant of the example. Every
 combination here moves with that constant, and the softmax over labels cancels it, so only the label words' columns
@@ -7,113 +7,98 @@ of the vocabulary projection are ever needed.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping
+from typing import Any
 
 import torch
 import torch.nn.functional as F
-from torch import Tensor
+from torch import Tensor, nn
 
 from pet_cli.errors import UserError
+from pet_cli.verbalizers.base import MaskOutput, Verbalizer
 
 
-@dataclass(frozen=True)
-class Verbalizer:
-    """Label words as written, and the rule that combines their scores.
+class ManualVerbalizer(Verbalizer):
+    """Words that a person wrote down, and `settings.combine`, how their scores combine.
+
+    With one word per label, all rules agree.
+
+    * `mean`: log of the mean of the words' probabilities.
+    * `max`: the best word's log-probability.
+    * `sum`: log of the sum of their probabilities, which favours a label with more words.
+    * `weighted`: log of the weighted mean of their probabilities, weights from the YAML.
+    * `learned`: as `weighted`, the weights trained, starting equal.
+    * `vote`: the i-th words of all labels are one word set; in training the cross-entropies of all word sets are
+      added, at inference each set votes for a label (ties go to the higher mean probability).
 
     Attributes:
-        words: label -> word -> weight, from `verbalizer_words.parse_words`.
-        combine: how the scores of a label's words become the label's score; with one word per label, all agree.
-            `mean`: log of the mean of the words' probabilities. `max`: the best word's log-probability.
-            `sum`: log of the sum of their probabilities, which favours a label with more words.
-            `weighted`: log of the weighted mean of their probabilities, weights from the YAML.
-            `learned`: as `weighted`, the weights trained, starting equal.
-            `vote`: the i-th words of all labels are one word set; in training the cross-entropies of all word sets
-            are added, at inference each set votes for a label (ties go to the higher mean probability).
+        columns: the columns of each label's words in word scores, padded with 0, `[labels, words of a label]`.
+        padding: where `columns` is padding.
+        log_weights: the normalised log-weights of the words within their label, -inf in the padding.
+        word_weights: for `learned`, the trained raw weights `[words]`; a softmax within each label makes them weights.
     """
 
-    words: Mapping[str, Mapping[str, float]]
-    combine: str = "mean"
+    columns: Tensor
+    padding: Tensor
+    log_weights: Tensor
 
-    def __post_init__(self) -> None:
-        counts = {len(words) for words in self.words.values()}
-        if self.combine == "vote" and len(counts) > 1:
+    def __init__(self, words: Mapping[str, Mapping[str, float]], settings: Any) -> None:
+        super().__init__(words, settings)
+        counts = [len(own) for own in words.values()]
+        if settings.combine == "vote" and len(set(counts)) > 1:
             raise UserError("scoring.combine=vote needs the same number of words for every label.")
+        places = torch.arange(max(counts)).expand(len(counts), -1)  # [labels, words of a label]
+        padding = places >= torch.tensor(counts).unsqueeze(1)
+        starts = torch.tensor(counts).cumsum(0).unsqueeze(1) - torch.tensor(counts).unsqueeze(1)
+        log_weights = torch.zeros(padding.shape)
+        log_weights[~padding] = torch.tensor([w for own in words.values() for w in self._weights(own)]).log()
+        self.register_buffer("padding", padding, persistent=False)
+        self.register_buffer("columns", (starts + places).masked_fill(padding, 0), persistent=False)
+        self.register_buffer("log_weights", log_weights.masked_fill(padding, -torch.inf), persistent=False)
+        self.word_weights = nn.Parameter(torch.zeros(sum(counts))) if settings.combine == "learned" else None
 
-    @property
-    def labels(self) -> list[str]:
-        return list(self.words)
+    def _weights(self, words: Mapping[str, float]) -> list[float]:
+        """The weights of a label's words, which sum to 1 but for `sum`."""
+        if self.settings.combine == "weighted":
+            return [weight / sum(words.values()) for weight in words.values()]
+        return [1.0 if self.settings.combine == "sum" else 1 / len(words)] * len(words)
 
-    @property
-    def flat(self) -> list[str]:
-        """All words, label after label: the order of the columns of word scores."""
-        return [word for words in self.words.values() for word in words]
+    def forward(self, mask: MaskOutput) -> Tensor:
+        return self.label_scores(mask.word_scores(self.answers))
 
-    @property
-    def owners(self) -> list[int]:
-        """The label index of every column."""
-        return [index for index, words in enumerate(self.words.values()) for _ in words]
-
-    @property
-    def sets(self) -> list[list[int]]:
-        """The columns of each word set, one for each label (for `vote`)."""
-        starts = [self.owners.index(index) for index in range(len(self.words))]
-        return [[start + i for start in starts] for i in range(len(next(iter(self.words.values()))))]
-
-    def log_weights(self) -> Tensor:
-        """The normalised log-weights of the words within their label, `[words]`."""
-        weights = []
-        for words in self.words.values():
-            if self.combine == "weighted":
-                total = sum(words.values())
-                weights += [value / total for value in words.values()]
-            elif self.combine == "sum":
-                weights += [1.0] * len(words)
-            else:
-                weights += [1.0 / len(words)] * len(words)
-        return torch.tensor(weights).log()
-
-    def label_scores(self, word_scores: Tensor, learned: Tensor | None = None) -> Tensor:
-        """Word scores `[batch, words]` to label scores `[batch, labels]`, log-probabilities up to a constant.
-
-        Args:
-            learned: for `learned`, the trained raw weights `[words]`; a softmax within each label makes them weights.
-        """
-        if len(self.owners) == len(self.words) and self.combine != "vote":
-            return word_scores  # one word per label: all combinations agree
-        if self.combine == "vote":
+    def label_scores(self, word_scores: Tensor) -> Tensor:
+        """Word scores `[batch, words]` to label scores `[batch, labels]`, log-probabilities up to a constant."""
+        if self.settings.combine == "vote":
             return self._votes(word_scores)
-        groups = _groups(self.owners, word_scores.device)
-        out = []
-        log_weights = self.log_weights().to(word_scores)
-        for columns in groups:
-            scores = word_scores[:, columns]
-            if self.combine == "max":
-                out.append(scores.amax(dim=1))
-            else:
-                weights = log_weights[columns]
-                if self.combine == "learned" and learned is not None:
-                    weights = F.log_softmax(learned[columns], dim=0)
-                out.append(torch.logsumexp(scores + weights, dim=1))
-        return torch.stack(out, dim=1)
+        if self.columns.shape[1] == 1:
+            return word_scores  # one word per label: all combinations agree
+        scores = word_scores[:, self.columns]  # [batch, labels, words of a label]
+        if self.settings.combine == "max":
+            return scores.masked_fill(self.padding, -torch.inf).amax(dim=-1)
+        log_weights = self.log_weights
+        if self.word_weights is not None:
+            log_weights = self.word_weights[self.columns].masked_fill(self.padding, -torch.inf).log_softmax(dim=-1)
+        return torch.logsumexp(scores + log_weights, dim=-1)
 
     def _votes(self, word_scores: Tensor) -> Tensor:
         """Log of each label's share of votes; a tie is broken by the mean probability, a hundredth of a vote."""
-        sets = torch.tensor(self.sets, device=word_scores.device)  # (S, L)
-        probabilities = word_scores[:, sets].softmax(dim=-1)  # (B, S, L)
-        best = (probabilities == probabilities.amax(dim=-1, keepdim=True)).to(probabilities)
-        votes = (best / best.sum(dim=-1, keepdim=True)).mean(dim=1)  # labels that tie in a set share its vote
-        return (0.99 * votes + 0.01 * probabilities.mean(dim=1)).log()
+        probabilities = word_scores[:, self.columns].softmax(dim=1)  # of the labels in each word set
+        best = (probabilities == probabilities.amax(dim=1, keepdim=True)).to(probabilities)
+        votes = (best / best.sum(dim=1, keepdim=True)).mean(dim=-1)  # labels that tie in a set share its vote
+        return (0.99 * votes + 0.01 * probabilities.mean(dim=-1)).log()
 
-    def loss(self, word_scores: Tensor, targets: Tensor, weight: Tensor | None, learned: Tensor | None) -> Tensor:
-        """Cross-entropy of the labels given word scores `[batch, words]`; targets are indices or probabilities."""
-        if self.combine == "vote":
-            return torch.stack(
-                [F.cross_entropy(word_scores[:, columns], targets, weight=weight) for columns in self.sets]
-            ).sum()
-        return F.cross_entropy(self.label_scores(word_scores, learned), targets, weight=weight)
+    def loss(self, mask: MaskOutput, targets: Tensor, weight: Tensor | None = None, temperature: float = 1.0) -> Tensor:
+        if self.settings.combine != "vote":
+            return super().loss(mask, targets, weight, temperature)
+        sets = (mask.word_scores(self.answers) / temperature)[:, self.columns].unbind(dim=-1)  # [batch, labels] each
+        return torch.stack([F.cross_entropy(one, targets, weight=weight) for one in sets]).sum() * temperature**2
 
+    def penalty(self, examples: int) -> Tensor | None:
+        if self.word_weights is None:
+            return None
+        return self.settings.learned_penalty * self.word_weights.square().sum()  # towards equal weights
 
-def _groups(owners: Sequence[int], device: torch.device) -> list[Tensor]:
-    owner = torch.tensor(owners)
-    return [torch.nonzero(owner == label).flatten().to(device) for label in range(max(owners) + 1)]
+    def parameter_groups(self) -> list[dict[str, Any]]:
+        if self.word_weights is None:
+            return []
+        return [{"params": [self.word_weights], "lr": self.settings.learned_rate, "weight_decay": 0.0}]
