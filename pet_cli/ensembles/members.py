@@ -36,11 +36,13 @@ from pet_cli.methods.prompted import (
     facts,
     fit,
     fit_and_score,
+    to_learn,
     with_saved_model,
 )
 from pet_cli.runs import states, store
-from pet_cli.runs.outcome import outcome_of, predictions
+from pet_cli.runs.outcome import outcome_of, predictions, score
 from pet_cli.runs.session import Session
+from pet_cli.tasks.metrics import values
 from pet_cli.tuning import PromptLearner
 
 
@@ -58,7 +60,7 @@ class Said:
 
     Attributes:
         scores: split name -> `[examples, labels]`.
-        before: accuracy on the training examples before training; None where there are none.
+        before: the score on the training examples before training; None where there are none.
     """
 
     name: str
@@ -114,7 +116,7 @@ def run_member(member: Member, stage: Stage, splits: Mapping[str, Split], folder
     title = progress.prefix
     progress.prefix = f"{title} {member.name}".strip()
     try:
-        before = _accuracy_before(member.config, stage, splits)
+        before = _score_before(member.config, stage, splits)
         if stage.config.ensemble.average == "weights" and stage.config.ensemble.seeds > 1:
             fitted = _averaged(member.config, stage, splits)
         else:
@@ -127,7 +129,7 @@ def run_member(member: Member, stage: Stage, splits: Mapping[str, Split], folder
     said = Said(member.name, fitted.scores, member_metrics(member, fitted, splits), before)
     fitted.learner.save(folder, whole=stage.config.save_model == "always")
     if "test" in splits:
-        rows = predictions(splits["test"], fitted.scores["test"].numpy(), fitted.learner.labels)
+        rows = predictions(splits["test"], fitted.scores["test"].numpy(), resolve.target(member.config))
         store.write_run(folder, member.config, said.metrics, rows, splits)
     else:
         store.write_config(folder, member.config)
@@ -162,14 +164,15 @@ def _load(member: Member, folder: Path) -> Said:
     return Said(member.name, scores, read_json(folder / "metrics.json"), float(before) if before else None)
 
 
-def _accuracy_before(config: PetConfig, stage: Stage, splits: Mapping[str, Split]) -> float | None:
-    """PET's weight: the untrained model's accuracy on the training examples."""
-    if stage.config.ensemble.weights != "accuracy" or not splits.get("train"):
+def _score_before(config: PetConfig, stage: Stage, splits: Mapping[str, Split]) -> float | None:
+    """PET's weight: how good the untrained model is on the training examples."""
+    metric = resolve.weighing(stage.config)
+    if metric is None or not splits.get("train"):
         return None
     untrained = replace(config, tuning=ZeroShotTuning())
     learner = build_learner(untrained, stage.session.language_model(untrained), stage.session)
     scores, _ = ask(learner, splits["train"], stage.clock, stage.progress)
-    return float((scores.argmax(dim=1) == torch.tensor(splits["train"].targets)).float().mean())
+    return score(config, splits["train"], scores.numpy(), metric)
 
 
 def _averaged(config: PetConfig, stage: Stage, splits: Mapping[str, Split]) -> Fitted:
@@ -208,7 +211,7 @@ def run_shared(found: Sequence[Member], stage: Stage, splits: Mapping[str, Split
     """One model trained on all members' views of each example, asked once through each view."""
     config = stage.config
     lm = stage.session.language_model(config)
-    before = [_accuracy_before(member.config, stage, splits) for member in found]
+    before = [_score_before(member.config, stage, splits) for member in found]
     lm = stage.session.language_model(config)
     torch.manual_seed(config.trainer.seed)
     views = [build_learner(member.config, lm, stage.session) for member in found]
@@ -262,12 +265,12 @@ def member_weights(config: PetConfig, said: Sequence[Said], splits: Mapping[str,
     if isinstance(rule, (list, tuple)):
         repeat = len(said) // len(rule)
         return np.array(list(rule) * repeat, dtype=float)
-    if rule == "accuracy":
-        known = [one.before for one in said if one.before is not None]
+    if resolve.weighing(config) is not None:
+        known = [max(0.0, one.before) for one in said if one.before is not None]  # a correlation may be negative
         if len(known) == len(said) and sum(known) > 0:
             return np.array(known)
     if rule == "dev":
-        return fit_weights(log_probabilities(said, "dev"), splits["dev"].targets)
+        return fit_weights(log_probabilities(said, "dev"), to_learn(config, splits["dev"]).numpy())
     if rule == "confidence":
         return confidence_weights(log_probabilities(said, split))
     return np.ones(len(said))
@@ -284,26 +287,21 @@ def member_rows(said: Sequence[Said], weights: np.ndarray) -> list[dict[str, Any
     shares = weights / weights.sum(axis=0)
     shares = shares if shares.ndim == 1 else shares.mean(axis=1)
     return [
-        {
-            "name": one.name,
-            "accuracy": one.metrics["accuracy"],
-            "macro_f1": one.metrics["macro_f1"],
-            "weight": float(share),
-        }
+        {"name": one.name, "score": one.metrics["score"], **values(one.metrics), "weight": float(share)}
         for one, share in zip(said, shares, strict=True)
     ]
 
 
 def spread_of(rows: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
-    """Mean, standard deviation and best of the members' accuracies."""
-    accuracies = [row["accuracy"] for row in rows]
-    best = max(rows, key=lambda row: row["accuracy"])
+    """Mean, standard deviation and best of the members' scores."""
+    scores = [row["score"] for row in rows]
+    best = max(rows, key=lambda row: row["score"])
     return {
-        "mean": float(np.mean(accuracies)),
-        "std": float(np.std(accuracies, ddof=1)) if len(accuracies) > 1 else None,
+        "mean": float(np.mean(scores)),
+        "std": float(np.std(scores, ddof=1)) if len(scores) > 1 else None,
         "best": best["name"],
-        "best_accuracy": best["accuracy"],
-        "worst_accuracy": min(accuracies),
+        "best_score": best["score"],
+        "worst_score": min(scores),
     }
 
 

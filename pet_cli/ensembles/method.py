@@ -38,8 +38,9 @@ from pet_cli.errors import UserError
 from pet_cli.methods.base import Context, Method
 from pet_cli.methods.prompted import Auxiliary, PromptMethod
 from pet_cli.runs import store
+from pet_cli.runs.outcome import judged
 from pet_cli.runs.saved import saved_config
-from pet_cli.tasks.metrics import evaluate
+from pet_cli.tasks.metrics import in_short
 
 
 class EnsembleMethod(Method):
@@ -132,7 +133,7 @@ class EnsembleMethod(Method):
     def facts(self, test: Split | None = None) -> dict[str, Any]:
         assert self.stage is not None
         rows = member_rows(self.said, member_weights(self.config, self.said, self.stage.splits, "test"))
-        return {"members": rows, "members_accuracy": spread_of(rows)}
+        return {"members": rows, "members_score": spread_of(rows)}
 
     def annotate(self, rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
         return with_members(rows, self.said, self.labels)
@@ -211,11 +212,9 @@ class PetMethod(EnsembleMethod):
         return self.student.facts(test) | {
             "n_unlabeled": len(self.stage.splits["unlabeled"]),
             "members": last["members"],
-            "members_accuracy": last["members_accuracy"],
-            "ensemble": {name: last[name] for name in ("accuracy", "macro_f1", "calibration_error")},
-            "generations": [
-                {"accuracy": one["accuracy"], "members_mean": one["members_accuracy"]["mean"]} for one in told
-            ],
+            "members_score": last["members_score"],
+            "ensemble": in_short(last),
+            "generations": [{"score": one["score"], "members_mean": one["members_score"]["mean"]} for one in told],
         }
 
     def _of(self, said: Sequence[Said]) -> dict[str, Any]:
@@ -224,8 +223,8 @@ class PetMethod(EnsembleMethod):
         splits = self.stage.splits
         scores = together(self.config, said, splits, "test")
         rows = member_rows(said, member_weights(self.config, said, splits, "test"))
-        metrics = evaluate(splits["test"].targets, store.softmax(scores), self.labels)
-        return metrics | {"members": rows, "members_accuracy": spread_of(rows)}
+        metrics = judged(self.config, splits["test"], scores.numpy())
+        return metrics | {"members": rows, "members_score": spread_of(rows)}
 
     def notes(self) -> list[str]:
         return overlap_notes(self.stage.splits) if self.stage is not None and "test" in self.stage.splits else []
