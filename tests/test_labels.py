@@ -12,18 +12,17 @@ import pytest
 import yaml
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from sources import data_of, run_of, task_of
 
 from pet_cli.base.values import is_missing, spelled
 from pet_cli.config.resolve import labels as labels_of
-from pet_cli.config.schema import DataConfig, PetConfig, TaskConfig
 from pet_cli.data.examples import Split
 from pet_cli.data.load import load
 from pet_cli.errors import UserError
 from pet_cli.verbalizers.words import parse_words
 
 MOODS = ["negative", "neutral", "positive"]
-AG = TaskConfig(
-    name="ag",
+AG = task_of(
     fields={"text": "text"},
     labels=["world", "sports", "business", "technology"],
     values={"1": "world", "2": "sports", "3": "business", "4": "technology"},
@@ -38,8 +37,8 @@ def write_file(path: Path, values: list[Any], name: str = "test") -> Path:
 
 def read(path: Path, names: list[str], own: bool = True, **data: Any) -> Split:
     """The test split of a folder, by labels of the task's own or of a verbalizer."""
-    task = TaskConfig(name="t", fields={"text": "text"}, labels=list(names) if own else [])
-    return load(task, DataConfig(path=str(path), **data), names)["test"]
+    task = task_of(labels=list(names) if own else [])
+    return load(task, data_of(path=str(path), **data), names)["test"]
 
 
 @given(number=st.integers(-1000, 1000))
@@ -96,7 +95,7 @@ def test_numbers_as_names_are_one_value_in_every_kind_of_file(tmp_path: Path, su
         frame.to_json(path, orient="records", lines=True)
     else:
         frame.to_csv(path, sep="\t" if suffix == "tsv" else ",", index=False)
-    for names in (["1", "5"], labels_of(PetConfig(verbalizer={1.0: "bad", "5.0": "good"}))):
+    for names in (["1", "5"], labels_of(run_of(verbalizer={1.0: "bad", "5.0": "good"}))):
         assert read(tmp_path, names, own=False).targets == [0, 1, 0]
 
 
@@ -148,8 +147,8 @@ def test_a_binary_file_met_by_words_says_how_it_was_read(tmp_path: Path) -> None
 def test_rows_without_a_gold_label_are_counted_in_every_split(tmp_path: Path, none: Any) -> None:
     for name in ("train", "validation", "test"):
         write_file(tmp_path, ["a", none, "b", "a"], name)
-    task = TaskConfig(name="t", fields={"text": "text"}, labels=["a", "b"])
-    splits = load(task, DataConfig(path=str(tmp_path)), ["a", "b"])
+    task = task_of(labels=["a", "b"])
+    splits = load(task, data_of(path=str(tmp_path)), ["a", "b"])
     for name, split in splits.items():
         assert [example.row for example in split.labeled] == [0, 2, 3]
         assert split.notes == (f"1 of 4 rows of {name}.jsonl have no label",)
@@ -196,7 +195,7 @@ def test_names_that_differ_in_spelling_alone_stay_apart(tmp_path: Path) -> None:
 
 
 def numbered(path: Path, values: list[Any], **data: Any) -> Split:
-    return load(AG, DataConfig(path=str(write_file(path, values)), **data), AG.labels)["test"]
+    return load(AG, data_of(path=str(write_file(path, values)), **data), AG.labels)["test"]
 
 
 def test_numbers_that_only_the_source_has_are_read_as_there(tmp_path: Path) -> None:
@@ -230,10 +229,10 @@ def test_numbers_of_neither_kind_are_named(tmp_path: Path) -> None:
 
 
 def test_codes_of_the_task_are_read_in_a_file(tmp_path: Path) -> None:
-    news = TaskConfig(
+    news = task_of(
         name="n", fields={"text": "text"}, labels=["story", "culture"], values={100: "story", "101": "culture"}
     )
-    assert load(news, DataConfig(path=str(write_file(tmp_path, [101, "100"]))), news.labels)["test"].targets == [1, 0]
+    assert load(news, data_of(path=str(write_file(tmp_path, [101, "100"]))), news.labels)["test"].targets == [1, 0]
 
 
 # --- data.labels, and names as they are written ----------------------------------------------------------------------
@@ -270,9 +269,9 @@ def test_what_the_user_says_wrongly_is_refused_by_its_key(tmp_path: Path, writte
     ],
 )
 def test_a_task_file_says_how_to_write_its_labels(written: str, said: str) -> None:
-    task = TaskConfig(name="t", fields={"text": "text"}, labels=yaml.safe_load(written))
+    task = task_of(labels=yaml.safe_load(written))
     with pytest.raises(UserError, match=f"^task.labels.*{said}"):
-        labels_of(PetConfig(task=task))
+        labels_of(run_of(task=task))
 
 
 def test_a_verbalizers_bare_yes_and_no_are_turned_back() -> None:

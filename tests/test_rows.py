@@ -12,8 +12,8 @@ import pandas as pd
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from sources import data_of, task_of
 
-from pet_cli.config.schema import DataConfig, TaskConfig
 from pet_cli.data.fields import FieldReader, as_text, find, text_key
 from pet_cli.data.load import load
 from pet_cli.data.rows import read_rows
@@ -159,8 +159,8 @@ def test_what_is_wrong_is_named_by_the_line_where_its_row_begins(
     (tmp_path / name).write_bytes(content)
     with pytest.raises(UserError) as caught:
         load(
-            TaskConfig(name="t", fields={"text": "text"}, labels=["0", "1"]),
-            DataConfig(path=str(tmp_path / name)),
+            task_of(labels=["0", "1"]),
+            data_of(path=str(tmp_path / name)),
             ["0", "1"],
         )
     assert said in str(caught.value) and len(str(caught.value).splitlines()) == 1
@@ -222,7 +222,7 @@ def test_a_path_that_leads_nowhere_is_not_found(path: str) -> None:
 
 
 def reader(**fields: Any) -> FieldReader:
-    return FieldReader(TaskConfig(name="t", fields=fields))
+    return FieldReader(task_of(fields=fields))
 
 
 def test_the_first_of_several_places_that_a_row_has_is_read() -> None:
@@ -250,8 +250,8 @@ def test_a_map_of_values_says_the_text() -> None:
 
 
 def test_a_users_own_columns_come_before_the_tasks() -> None:
-    task = TaskConfig(name="t", fields={"text": "sentence"})
-    own = FieldReader(task, DataConfig(fields={"text": "review.body"}))
+    task = task_of(fields={"text": "sentence"})
+    own = FieldReader(task, data_of(fields={"text": "review.body"}))
     assert own.read({"text": "a", "sentence": "b", "review": {"body": "c"}}, "") == {"text": "c"}
     assert FieldReader(task).read({"text": "a", "sentence": "b"}, "") == {"text": "a"}
     assert FieldReader(task).read({"sentence": "b"}, "") == {"text": "b"}

@@ -116,11 +116,11 @@ def _divide(whole: Split, n_labels: int, data: DataConfig, source: str) -> dict[
     for label in range(n_labels):
         own = [group for group in order if group[0].label == label]
         left = round(sum(map(len, own)) * data.test_fraction)
-        for group in own:
+        for group in own[:-1]:  # one stays to be learned from
             if left > 0:
                 test.update(example.row for example in group)
                 left -= len(group)
-    if not test or len(test) == len(whole.labeled):
+    if not test:
         raise UserError(
             f"{source}: {len(whole.labeled)} labeled rows with {len(groups)} different texts cannot be divided into "
             f"train and test (data.test_fraction={data.test_fraction}). Give a folder with a file for each."
