@@ -17,6 +17,16 @@ class Progress:
         self.enabled = sys.stderr.isatty() if enabled is None else enabled
 
     @contextlib.contextmanager
+    def within(self, part: str) -> Iterator[None]:
+        """Names a part of the run, such as "member 2 of 3", in the bars of the block."""
+        before = self.prefix
+        self.prefix = f"{before} {part}".strip()
+        try:
+            yield
+        finally:
+            self.prefix = before
+
+    @contextlib.contextmanager
     def stage(self, name: str, total: int | None) -> Iterator[Advance]:
         """A bar of `total` steps (None: nobody knows how many); yields the function that advances it."""
         if not self.enabled:

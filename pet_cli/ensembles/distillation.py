@@ -11,7 +11,8 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
-from torch import Tensor
+import numpy as np
+import torch
 
 from pet_cli.base.files import write_jsonl
 from pet_cli.config import files as conf_files
@@ -20,9 +21,8 @@ from pet_cli.config.ensemble import IpetEnsemble, NoEnsemble, PetEnsemble
 from pet_cli.config.schema import PetConfig
 from pet_cli.config.tuning import ClassifierTuning, FullTuning
 from pet_cli.data.examples import Example, Split
-from pet_cli.ensembles.members import Said, Stage, members, run_member, together
+from pet_cli.ensembles.members import EnsembleRun, MemberResult, ensemble_scores, members, run_member
 from pet_cli.errors import UserError
-from pet_cli.methods.base import Context
 from pet_cli.methods.prompted import PromptMethod
 from pet_cli.runs import store
 
@@ -34,20 +34,24 @@ def overlap_notes(splits: Mapping[str, Split]) -> list[str]:
     return [f"{same} of {len(splits['unlabeled'])} unlabeled texts are also in the test split"] if same else []
 
 
-def write_soft_labels(stage: Stage, scores: Tensor) -> None:
-    """The unlabeled rows with the ensemble's log-probabilities and the soft labels at the temperature."""
-    temperature = stage.config.ensemble.temperature
-    labels = resolve.labels(stage.config)
-    soft = store.softmax(scores / temperature)
+def write_soft_labels(run: EnsembleRun, scores: np.ndarray) -> None:
+    """The unlabeled rows with the ensemble's log-probabilities `[texts, labels]` and the soft labels made of them."""
+    labels = resolve.labels(run.config)
+    soft = soft_labels(run.config, scores)
     rows = [
         {
             "row": example.row,
-            "scores": {label: float(f"{s:.7g}") for label, s in zip(labels, line.tolist(), strict=True)},
+            "scores": {label: float(f"{s:.7g}") for label, s in zip(labels, line, strict=True)},
             "soft": store.by_label(labels, probabilities),
         }
-        for example, line, probabilities in zip(stage.splits["unlabeled"].examples, scores, soft, strict=True)
+        for example, line, probabilities in zip(run.splits["unlabeled"].examples, scores, soft, strict=True)
     ]
-    write_jsonl(stage.out / "soft_labels.jsonl", rows)
+    write_jsonl(run.folder / "soft_labels.jsonl", rows)
+
+
+def soft_labels(config: PetConfig, scores: np.ndarray) -> np.ndarray:
+    """What the student learns, label probabilities `[texts, labels]`: the ensemble's at the temperature."""
+    return store.softmax(scores / config.ensemble.temperature)
 
 
 def student_config(config: PetConfig) -> PetConfig:
@@ -71,48 +75,47 @@ def student_config(config: PetConfig) -> PetConfig:
     return replace(student, tuning=tuning)
 
 
-def distil(stage: Stage, scores: Tensor) -> PromptMethod:
+def distil(run: EnsembleRun, scores: np.ndarray) -> PromptMethod:
     """The student, trained on the unlabeled texts with the ensemble's soft labels."""
-    config = student_config(stage.config)
-    temperature = stage.config.ensemble.temperature
     # The label index of an unlabeled example is never read: the soft labels take its place.
-    texts = tuple(Example(e.row, e.fields, 0) for e in stage.splits["unlabeled"].examples)
-    student = PromptMethod.build(config, Context(stage.session, stage.clock, stage.progress))
-    student.fit({"train": Split("train", texts)}, soft=(scores / temperature).softmax(dim=1), temperature=temperature)
+    texts = tuple(Example(e.row, e.fields, 0) for e in run.splits["unlabeled"].examples)
+    student = PromptMethod.build(student_config(run.config), run.context)
+    soft = torch.from_numpy(soft_labels(run.config, scores)).float()
+    student.fit({"train": Split("train", texts)}, soft=soft, temperature=run.config.ensemble.temperature)
     return student
 
 
-def next_generation(stage: Stage, said: Sequence[Said], number: int) -> list[Said]:
-    """iPET's step: every model again from the pretrained weights, on a set that a share of the others labeled."""
-    found = members(stage.config)
-    title = stage.progress.prefix
+def next_generation(run: EnsembleRun, results: Sequence[MemberResult], number: int) -> list[MemberResult]:
+    """iPET's step: every model again from the pretrained weights, on a set that a share of the others labeled.
+
+    A member counts what it counted: its weight by PET's rule is of the original examples.
+    """
     new = []
-    for index, member in enumerate(found):
-        others = [one for other, one in enumerate(said) if other != index]
-        train = grown(stage, others, number, member.name)
-        stage.progress.prefix = f"{title} member {index + 1} of {len(found)}"
-        splits = {**stage.splits, "train": train}
-        new.append(run_member(member, stage, splits, stage.out / "members" / f"generation-{number}" / member.name))
-    stage.progress.prefix = title
+    for index, (member, before) in enumerate(zip(members(run.config), results, strict=True)):
+        others = [one for other, one in enumerate(results) if other != index]
+        splits = {**run.splits, "train": grown(run, others, number, member.name)}
+        folder = run.folder / "members" / f"generation-{number}" / member.name
+        with run.context.progress.within(f"member {index + 1} of {len(results)} {member.name}"):
+            new.append(run_member(run, member, before.weight, splits, folder))
     return new
 
 
-def grown(stage: Stage, others: Sequence[Said], number: int, name: str) -> Split:
+def grown(run: EnsembleRun, others: Sequence[MemberResult], number: int, name: str) -> Split:
     """A member's training set in a generation: the original examples and newly labeled ones.
 
     A random share `ensemble.subset` of the other members labels the unlabeled texts. Of each label as many are taken
     as keep the proportions of the original examples while the whole grows by `ensemble.growth` in each generation;
     which ones is drawn with the confidence of their label as weight.
     """
-    ensemble = stage.config.ensemble
-    draw = random.Random(f"{stage.config.trainer.seed}/{number}/{name}")
+    ensemble = run.config.ensemble
+    draw = random.Random(f"{run.config.trainer.seed}/{number}/{name}")
     subset = draw.sample(list(others), max(1, round(ensemble.subset * len(others))))
-    probabilities = together(stage.config, subset, stage.splits, "unlabeled").softmax(dim=1)
-    confidence, label = probabilities.max(dim=1)
-    original = stage.splits["train"].examples if "train" in stage.splits else ()
-    wanted = new_counts(original, len(resolve.labels(stage.config)), number, ensemble)
+    probabilities = store.softmax(ensemble_scores(run.config, subset, run.splits, "unlabeled"))
+    confidence, label = probabilities.max(axis=1), probabilities.argmax(axis=1)
+    original = run.splits["train"].examples if "train" in run.splits else ()
+    wanted = new_counts(original, len(resolve.labels(run.config)), number, ensemble)
     chosen: list[Example] = []
-    unlabeled = stage.splits["unlabeled"].examples
+    unlabeled = run.splits["unlabeled"].examples
     for index, count in enumerate(wanted):
         own = [i for i in range(len(unlabeled)) if label[i] == index]
         # Efraimidis & Spirakis: the largest u^(1/w) are a weighted draw without replacement.

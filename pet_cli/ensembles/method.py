@@ -23,24 +23,23 @@ from pet_cli.ensembles.distillation import (
     write_soft_labels,
 )
 from pet_cli.ensembles.members import (
-    Said,
-    Stage,
+    EnsembleRun,
+    MemberResult,
+    ensemble_scores,
     member_rows,
     member_weights,
     members,
     run_members,
     shared_views,
     spread_of,
-    together,
     with_members,
 )
 from pet_cli.errors import UserError
 from pet_cli.methods.base import Context, Method
-from pet_cli.methods.prompted import Auxiliary, PromptMethod
+from pet_cli.methods.prompted import PromptMethod
 from pet_cli.runs import store
-from pet_cli.runs.outcome import judged
 from pet_cli.runs.saved import saved_config
-from pet_cli.tasks.metrics import in_short
+from pet_cli.tasks.metrics import evaluate
 
 
 class EnsembleMethod(Method):
@@ -51,8 +50,8 @@ class EnsembleMethod(Method):
 
     def __init__(self, config: PetConfig, context: Context) -> None:
         super().__init__(config, context)
-        self.stage: Stage | None = None
-        self.said: list[Said] = []
+        self.run: EnsembleRun | None = None
+        self.results: list[MemberResult] = []
         self.loaded: list[PromptMethod] = []
         self.weights: np.ndarray | None = None
 
@@ -61,42 +60,38 @@ class EnsembleMethod(Method):
         context.session.several()
         return cls(config, context)
 
-    def begin(self, splits: Mapping[str, Split]) -> Stage:
-        """What the members share while they run; a split is asked about where it is there."""
+    def begin(self, splits: Mapping[str, Split]) -> EnsembleRun:
+        """What the members share while they are made."""
         if self.context.folder is None:
             raise ValueError("an ensemble needs a folder for its members")
-        self.stage = Stage(
-            self.config, self.context.folder, self.context.session, splits, self.context.clock, self.context.progress
-        )
-        wanted = ("test", *(("dev",) if self.config.ensemble.weights == "dev" else ()))
-        self.stage.score = tuple(name for name in wanted if splits.get(name))
-        return self.stage
-
-    def fit(self, splits: Mapping[str, Split]) -> None:
-        stage = self.begin(splits)
         if self.config.ensemble.weights == "dev" and not splits.get("dev"):
             raise UserError("ensemble.weights=dev needs a development set: give data.dev_shots.")
-        self.said = run_members(stage)
-        self._remember(stage)
+        self.run = EnsembleRun(self.config, splits, self.context, self.context.folder)
+        return self.run
 
-    def _remember(self, stage: Stage) -> None:
+    def fit(self, splits: Mapping[str, Split]) -> None:
+        run = self.begin(splits)
+        self.results = run_members(run)
+        self._remember(run)
+
+    def _remember(self, run: EnsembleRun) -> None:
         """Writes who the members are and what each counts for, where that does not differ by text."""
         weights = None
         if self.config.ensemble.weights != "confidence":
-            weights = member_weights(self.config, self.said, stage.splits, "").tolist()
-        names = [one.name for one in self.said]
-        write_json(stage.out / "members.json", {"members": names, "weights": weights})
+            weights = member_weights(self.config, self.results, run.splits, "").tolist()
+        names = [one.name for one in self.results]
+        write_json(run.folder / "members.json", {"members": names, "weights": weights})
 
     def predict(self, split: Split) -> np.ndarray:
-        stage = self.stage
-        if stage is not None and split is stage.splits.get(split.name) and split.name in self.said[0].scores:
-            return together(self.config, self.said, stage.splits, split.name).numpy()
+        run = self.run
+        if run is not None and split is run.splits.get(split.name) and split.name in self.results[0].scores:
+            return ensemble_scores(self.config, self.results, run.splits, split.name)
         if not self.loaded:
             assert self.context.folder is not None
             self._load(self.context.folder)
         told = np.stack([log_softmax(member.predict(split)) for member in self.loaded])
         weights = confidence_weights(told) if self.weights is None else self.weights
-        return combine(told, self.config.ensemble.combine, weights).astype(np.float32)
+        return combine(told, self.config.ensemble.combine, weights)
 
     def save(self, folder: Path, whole: bool = True) -> None:
         """The members are in their folders already, below the ensemble's own."""
@@ -131,12 +126,17 @@ class EnsembleMethod(Method):
         self.weights = None if self.config.ensemble.weights == "confidence" else np.array(weights, dtype=float)
 
     def facts(self, test: Split | None = None) -> dict[str, Any]:
-        assert self.stage is not None
-        rows = member_rows(self.said, member_weights(self.config, self.said, self.stage.splits, "test"))
-        return {"members": rows, "members_score": spread_of(rows)}
+        assert self.run is not None
+        rows = member_rows(self.results, member_weights(self.config, self.results, self.run.splits, "test"))
+        return {"members": rows, "members_accuracy": spread_of(rows)}
+
+    def notes(self) -> list[str]:
+        if self.run is None or self.config.ensemble.weights != "accuracy" or self.run.splits.get("train"):
+            return []
+        return ["ensemble.weights=accuracy: there are no labeled examples, so that all members count alike"]
 
     def annotate(self, rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
-        return with_members(rows, self.said, self.labels)
+        return with_members(rows, self.results, self.labels)
 
 
 def _members_of(folder: Path) -> tuple[list[str], list[float] | None]:
@@ -159,7 +159,7 @@ class PetMethod(EnsembleMethod):
     def __init__(self, config: PetConfig, context: Context) -> None:
         super().__init__(config, context)
         self.student: PromptMethod | None = None
-        self.generations: list[list[Said]] = []
+        self.generations: list[list[MemberResult]] = []
 
     def fit(self, splits: Mapping[str, Split]) -> None:
         config, ensemble = self.config, self.config.ensemble
@@ -170,24 +170,20 @@ class PetMethod(EnsembleMethod):
                 f"ensemble={ensemble.name} needs unlabeled texts: a file named unlabeled in data.path, or a task with "
                 "an unlabeled split."
             )
-        stage = self.begin(splits)
-        stage.score = (*stage.score, "unlabeled")
-        stage.auxiliary = Auxiliary(unlabeled, ensemble.unlabeled_batch_size, ensemble.alpha)
         check_growth(config, len(unlabeled), len(splits["train"]) if "train" in splits else 0)
-        title = stage.progress.prefix
-        stage.progress.prefix = f"{title} members".strip()
-        self.said = run_members(stage)
-        self.generations = [self.said]
+        run, progress = self.begin(splits), self.context.progress
+        with progress.within("members"):
+            self.results = run_members(run)
+        self.generations = [self.results]
         if isinstance(ensemble, IpetEnsemble):
             for number in range(1, ensemble.generations + 1):
-                stage.progress.prefix = f"{title} generation {number} of {ensemble.generations}".strip()
-                self.said = next_generation(stage, self.said, number)
-                self.generations.append(self.said)
-        stage.progress.prefix = f"{title} student".strip()
-        soft = together(config, self.said, splits, "unlabeled")
-        write_soft_labels(stage, soft)
-        self.student = distil(stage, soft)
-        stage.progress.prefix = title
+                with progress.within(f"generation {number} of {ensemble.generations}"):
+                    self.results = next_generation(run, self.results, number)
+                self.generations.append(self.results)
+        scores = ensemble_scores(config, self.results, splits, "unlabeled")
+        write_soft_labels(run, scores)
+        with progress.within("student"):
+            self.student = distil(run, scores)
 
     def predict(self, split: Split) -> np.ndarray:
         assert self.student is not None
@@ -206,25 +202,29 @@ class PetMethod(EnsembleMethod):
         return own
 
     def facts(self, test: Split | None = None) -> dict[str, Any]:
-        assert self.student is not None and self.stage is not None
-        told = [self._of(said) for said in self.generations]
+        assert self.student is not None and self.run is not None
+        told = [self._of(results) for results in self.generations]
         last = told[-1]
         return self.student.facts(test) | {
-            "n_unlabeled": len(self.stage.splits["unlabeled"]),
+            "n_unlabeled": len(self.run.splits["unlabeled"]),
             "members": last["members"],
-            "members_score": last["members_score"],
-            "ensemble": in_short(last),
-            "generations": [{"score": one["score"], "members_mean": one["members_score"]["mean"]} for one in told],
+            "members_accuracy": last["members_accuracy"],
+            "ensemble": {name: last[name] for name in ("accuracy", "macro_f1", "calibration_error")},
+            "generations": [
+                {"accuracy": one["accuracy"], "members_mean": one["members_accuracy"]["mean"]} for one in told
+            ],
         }
 
-    def _of(self, said: Sequence[Said]) -> dict[str, Any]:
+    def _of(self, results: Sequence[MemberResult]) -> dict[str, Any]:
         """The metrics of a generation's members together on the test split, and each member's."""
-        assert self.stage is not None
-        splits = self.stage.splits
-        scores = together(self.config, said, splits, "test")
-        rows = member_rows(said, member_weights(self.config, said, splits, "test"))
-        metrics = judged(self.config, splits["test"], scores.numpy())
-        return metrics | {"members": rows, "members_score": spread_of(rows)}
+        assert self.run is not None
+        splits = self.run.splits
+        scores = ensemble_scores(self.config, results, splits, "test")
+        rows = member_rows(results, member_weights(self.config, results, splits, "test"))
+        metrics = evaluate(splits["test"].targets, store.softmax(scores), self.labels)
+        return metrics | {"members": rows, "members_accuracy": spread_of(rows)}
 
     def notes(self) -> list[str]:
-        return overlap_notes(self.stage.splits) if self.stage is not None and "test" in self.stage.splits else []
+        if self.run is None:
+            return []
+        return super().notes() + (overlap_notes(self.run.splits) if "test" in self.run.splits else [])

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import torch
@@ -27,11 +27,10 @@ class ViewsLearner(Learner):
         )
         self.views = list(views)
 
-    def spread(self, splits: Mapping[str, Split]) -> dict[str, Split]:
-        """The training split once for each view; without a development set, which is a matter of one view."""
-        if "train" not in splits:
-            return {}
-        return {"train": Split("train", splits["train"].examples * len(self.views))}
+    @staticmethod
+    def spread(splits: Mapping[str, Split], views: int) -> dict[str, Split]:
+        """The training and development split once for each view: a checkpoint's score is the mean over the views."""
+        return {name: Split(name, splits[name].examples * views) for name in ("train", "dev") if splits.get(name)}
 
     def encode(
         self, rows: Sequence[Mapping[str, str]], fingerprint: str | None = None, advance: Advance | None = None
@@ -55,29 +54,44 @@ class ViewsLearner(Learner):
         return [module for view in self.views for module in view.modules()]
 
     def label_scores(self, encoded: Encoded, indices: Sequence[int]) -> Tensor:
-        own = len(encoded) // len(self.views)
-        if not self.lm.single_token_words:
-            return self._one_by_one(encoded, indices, own)
-        prompts = [encoded.prompts[i] for i in indices]
-        states = self.lm.states(self.lm.collate(prompts))[:, 0]
-        scores = states.new_zeros(len(indices), len(self.labels))
-        for number, view in enumerate(self.views):
-            own_places = [place for place, index in enumerate(indices) if index // own == number]
-            if own_places:
-                mine = torch.tensor(own_places, device=states.device)
-                mask = AtMask(view, [prompts[place] for place in own_places], states[mine])
-                scores = scores.index_copy(0, mine, view.verbalizer(mask))
+        scores = torch.zeros(len(indices), len(self.labels), device=self.lm.device)
+        for view, mine, mask in self._by_view(encoded, indices):
+            scores = scores.index_copy(0, mine, view.verbalizer(mask))
         return scores
 
-    def _one_by_one(self, encoded: Encoded, indices: Sequence[int], own: int) -> Tensor:
-        """As `label_scores`, each view with its own rows: what the model computes depends on the label words."""
-        scores = torch.zeros(len(indices), len(self.labels), device=self.lm.device)
+    def loss(
+        self,
+        encoded: Encoded,
+        indices: Sequence[int],
+        targets: Tensor,
+        weight: Tensor | None = None,
+        temperature: float = 1.0,
+    ) -> Tensor:
+        """The mean of the examples' losses, each by its own view's verbalizer, as that view alone would train."""
+        shares = torch.ones(len(indices), device=self.lm.device)
+        if weight is not None and targets.dim() == 1:
+            shares = weight[targets]
+        loss = torch.zeros((), device=self.lm.device)
+        for view, mine, mask in self._by_view(encoded, indices):
+            own = view.verbalizer.loss(mask, targets[mine], weight, temperature)
+            loss = loss + own * shares[mine].sum() / shares.sum()
+            penalty = view.verbalizer.penalty(len(encoded) // len(self.views))
+            loss = loss if penalty is None else loss + penalty
+        return loss
+
+    def _by_view(self, encoded: Encoded, indices: Sequence[int]) -> Iterator[tuple[PromptLearner, Tensor, AtMask]]:
+        """Each view that some of the examples are of, with their places `[rows]` and what stands at their masks."""
+        own = len(encoded) // len(self.views)
+        prompts = [encoded.prompts[i] for i in indices]
+        of = torch.tensor([index // own for index in indices], device=self.lm.device)
+        states = None
+        if self.lm.single_token_words:  # what the model computes does not depend on the label words
+            states = self.lm.states(self.lm.collate(prompts))[:, 0]
         for number, view in enumerate(self.views):
-            mine = [place for place, index in enumerate(indices) if index // own == number]
-            if mine:
-                said = view.label_scores(encoded, [indices[place] for place in mine])
-                scores = scores.index_copy(0, torch.tensor(mine, device=scores.device), said)
-        return scores
+            mine = torch.nonzero(of == number).flatten()
+            if len(mine):
+                given = None if states is None else states[mine]
+                yield view, mine, AtMask(view, [prompts[place] for place in mine.tolist()], given)
 
     def parameter_groups(self, learning_rate: float) -> list[dict[str, Any]]:
         groups = self.views[0].parameter_groups(learning_rate)

@@ -5,7 +5,7 @@ sample -> model -> learner -> training -> label scores
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -22,7 +22,6 @@ from pet_cli.data.examples import Split
 from pet_cli.errors import UserError
 from pet_cli.methods.base import CHUNK, Context, Method
 from pet_cli.models.base import LanguageModel
-from pet_cli.runs.outcome import score
 from pet_cli.runs.session import Session
 from pet_cli.training.loop import TrainReport, TrainSettings, balanced_weights, steps_for, train
 from pet_cli.training.mlm import MaskedModelling
@@ -85,7 +84,7 @@ class PromptMethod(Method):
         )
 
     def predict(self, split: Split) -> np.ndarray:
-        scores, self.shortened[split.name] = ask(self.learner, split, self.context.clock, self.context.progress)
+        scores, self.shortened[split.name] = score_split(self.learner, split, self.context.clock, self.context.progress)
         return scores.numpy()
 
     def save(self, folder: Path, whole: bool = True) -> None:
@@ -107,7 +106,7 @@ def facts(learner: Learner, trained: tuple[TrainReport, TrainSettings] | None, s
         "learning_rate": how.learning_rate,
         "first_loss": report.losses[0] if report.losses else None,
         "last_loss": float(np.mean(report.losses[-10:])) if report.losses else None,
-        "dev_score": report.dev_score,
+        "dev_accuracy": report.dev_accuracy,
         "kept_step": report.kept_step,
     }
 
@@ -199,7 +198,7 @@ def fit(
         encoded = learner.encode(sample.rows, sample.fingerprint, advance)
         dev = None
         if splits.get("dev"):
-            dev = (learner.encode(splits["dev"].rows, splits["dev"].fingerprint), good_on(config, splits["dev"]))
+            dev = (learner.encode(splits["dev"].rows, splits["dev"].fingerprint), splits["dev"].targets)
         mlm = None
         if auxiliary is not None and auxiliary.alpha > 0:
             texts = auxiliary.unlabeled
@@ -209,7 +208,7 @@ def fit(
         report = train(
             learner,
             encoded,
-            to_learn(config, sample) if soft is None else soft,
+            torch.tensor(sample.targets) if soft is None else soft,
             how,
             class_weight=weights,
             dev=dev,
@@ -221,56 +220,7 @@ def fit(
     return report, how
 
 
-def to_learn(config: PetConfig, sample: Split) -> Tensor:
-    """What a learner learns of labeled examples: label indices `[examples]` or probabilities `[examples, labels]`."""
-    wanted = torch.from_numpy(resolve.target(config).to_learn(sample.targets))
-    return wanted.float() if wanted.is_floating_point() else wanted
-
-
-def good_on(config: PetConfig, split: Split) -> Callable[[Tensor], float]:
-    """The task's score of label scores `[examples, labels]` on a split."""
-    return lambda scores: score(config, split, scores.numpy())
-
-
-@dataclass
-class Fitted:
-    """A trained learner and what it says.
-
-    Attributes:
-        scores: split name -> label scores `[examples, labels]`.
-        trained: the loop's report and settings; None where nothing trained.
-        shortened: how many test examples were shortened.
-    """
-
-    learner: Learner
-    scores: dict[str, Tensor]
-    trained: tuple[TrainReport, TrainSettings] | None
-    shortened: int
-
-
-def fit_and_score(
-    config: PetConfig,
-    session: Session,
-    splits: Mapping[str, Split],
-    ask_about: Sequence[str],
-    clock: Clock,
-    progress: Progress,
-    **training: Any,
-) -> Fitted:
-    """Builds, trains and asks one learner: the core of a single run, of a member and of a student alike."""
-    with clock.phase("model"):
-        lm = session.language_model(config)
-    torch.manual_seed(config.trainer.seed)
-    learner = build_learner(config, lm, session)
-    trained = fit(config, learner, splits, clock, progress, **training)
-    fitted = Fitted(learner, {}, trained, 0)
-    for name in ask_about:
-        fitted.scores[name], shortened = ask(learner, splits[name], clock, progress)
-        fitted.shortened += shortened if name == "test" else 0
-    return fitted
-
-
-def ask(learner: Learner, split: Split, clock: Clock, progress: Progress) -> tuple[Tensor, int]:
+def score_split(learner: Learner, split: Split, clock: Clock, progress: Progress) -> tuple[Tensor, int]:
     """Label scores `[examples, labels]` of a split, and how many of its examples were shortened.
 
     At most `CHUNK` examples are asked together, in a run and by `pet predict` alike: what shares a batch decides the

@@ -23,6 +23,9 @@ from pet_cli.errors import UserError
 from pet_cli.models import places
 from pet_cli.version import __version__
 
+LEFT_OUT = ("device", "resume", "save_model")
+"""Keys that say where and how a result is made and kept, not what it is: no part of a fingerprint or folder's name."""
+
 _OF_MODELS = ("scoring", "pattern", "template")
 
 
@@ -41,9 +44,20 @@ def plain(config: PetConfig) -> dict[str, Any]:
     return values
 
 
+def computed(config: PetConfig) -> dict[str, Any]:
+    """The configuration as plain values, as far as it decides what is computed."""
+    return {key: value for key, value in plain(config).items() if key not in LEFT_OUT}
+
+
 def model_stamp(config: PetConfig) -> str | None:
     """Identifies the files of a model in a local folder; None for any other, and where no model is used."""
     return places.stamp(config.model.name) if config.method.uses_model else None
+
+
+_AFTER_MEMBERS = (
+    *("combine", "weights", "temperature"),
+    *("student", "student_steps", "student_batch_size", "student_learning_rate"),
+)
 
 
 def fingerprint(config: PetConfig, *, members_only: bool = False) -> str:
@@ -53,10 +67,9 @@ def fingerprint(config: PetConfig, *, members_only: bool = False) -> str:
         members_only: leaves out what an ensemble does with its members once they are trained, so that equal means
             that finished members can be taken again.
     """
-    values = plain(config)
+    values = computed(config)
     if members_only:
-        after = ("combine", "weights", "temperature", "student")
-        values["ensemble"] = {k: v for k, v in values.get("ensemble", {}).items() if not k.startswith(after)}
+        values["ensemble"] = {k: v for k, v in values["ensemble"].items() if k not in _AFTER_MEMBERS}
     text = json.dumps([values, model_stamp(config), __version__], sort_keys=True, default=str)
     return hashlib.sha256(text.encode()).hexdigest()[:16]
 
@@ -118,8 +131,8 @@ def difference(folder: Path, state: Mapping[str, Any], config: PetConfig) -> str
     """Why the finished run of a folder is not what this configuration asks for, in words."""
     path = folder / "config.yaml"
     there = _flat(yaml.safe_load(path.read_text(encoding="utf-8"))) if path.is_file() else {}
-    here = _flat(json.loads(json.dumps(plain(config), default=str)))
-    changed = [key for key in {**there, **here} if there.get(key) != here.get(key)]
+    here = _flat(json.loads(json.dumps(computed(config), default=str)))
+    changed = [key for key in {**there, **here} if key not in LEFT_OUT and there.get(key) != here.get(key)]
     if changed:
         shown = [f"{key}={there.get(key)} there, {here.get(key)} here" for key in changed[:3]]
         return "; ".join(shown) + (f"; and {len(changed) - 3} more" if len(changed) > 3 else "")
