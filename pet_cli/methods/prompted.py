@@ -200,10 +200,11 @@ def fit(
         if splits.get("dev"):
             dev = (learner.encode(splits["dev"].rows, splits["dev"].fingerprint), splits["dev"].targets)
         mlm = None
-        if auxiliary is not None and auxiliary.alpha > 0:
+        if auxiliary is not None and auxiliary.alpha > 0 and learner.lm_loss_trains:
+            assert isinstance(learner, PromptLearner)
             texts = auxiliary.unlabeled
             prompts = learner.encode(texts.rows, texts.fingerprint).prompts
-            mlm = MaskedModelling(learner.lm, prompts, auxiliary.batch_size, how.seed)
+            mlm = MaskedModelling(learner, prompts, auxiliary.batch_size, how.seed)
     with clock.phase("train"), progress.stage("train", how.steps) as advance:
         report = train(
             learner,
@@ -214,7 +215,7 @@ def fit(
             dev=dev,
             temperature=temperature,
             mlm=mlm,
-            alpha=auxiliary.alpha if auxiliary else 0.0,
+            alpha=auxiliary.alpha if auxiliary and mlm else 0.0,
             advance=advance,
         )
     return report, how

@@ -38,9 +38,6 @@ class LanguageModel(ABC):
     single_token_words = False
     """Whether a label word must be one token."""
 
-    summary = 0
-    """The position whose state stands for the whole input in a classifier, where it does not pool over all."""
-
     def __init__(self, name: str, model: Any, tokenizer: Any, device: torch.device, bf16: bool = False) -> None:
         self.name = name
         self.model = model.to(device).eval()
@@ -87,6 +84,13 @@ class LanguageModel(ABC):
         Args:
             embeds: input embeddings `[batch, length, embedding]` in place of the looked-up ones, for soft prompts.
         """
+
+    def summary(self, hidden: Tensor, batch: Batch) -> Tensor:
+        """Of the states `[batch, length, hidden]` the one that stands for the whole input, `[batch, hidden]`.
+
+        It is that of the first token, [CLS].
+        """
+        return hidden[:, 0]
 
     @abstractmethod
     def states(self, batch: Batch, embeds: Tensor | None = None) -> Tensor:

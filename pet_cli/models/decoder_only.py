@@ -25,7 +25,6 @@ class DecoderOnlyLM(GenerativeLM):
     """A pretrained causal LM. Batches are padded on the left, so that all prompts end in the same column."""
 
     family = "decoder_only"
-    summary = -1  # the last token alone has read the whole input
 
     def __init__(self, name: str, model: Any, tokenizer: Any, device: torch.device, bf16: bool = False) -> None:
         if tokenizer.eos_token is None:
@@ -82,6 +81,10 @@ class DecoderOnlyLM(GenerativeLM):
 
     def encode(self, batch: Batch, embeds: Tensor | None = None) -> Tensor:
         return self._run(batch.input_ids, embeds, batch.attention_mask, _positions(batch))
+
+    def summary(self, hidden: Tensor, batch: Batch) -> Tensor:
+        """The state of the last token, which alone has read the whole input."""
+        return hidden[:, -1]
 
     def answer(self, batch: Batch, words: WordTokens | None, embeds: Tensor | None = None) -> tuple[Tensor, Tensor]:
         if words is None:

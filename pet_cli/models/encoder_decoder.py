@@ -29,6 +29,11 @@ class EncoderDecoderLM(GenerativeLM):
         with self.autocast():
             return self.model.get_encoder()(attention_mask=batch.attention_mask, **inputs)[0]
 
+    def summary(self, hidden: Tensor, batch: Batch) -> Tensor:
+        """The state of the end token: the first one of T5 is a word of the text."""
+        last = batch.attention_mask.sum(dim=1) - 1
+        return hidden[torch.arange(len(hidden), device=hidden.device), last]
+
     def _decode(self, encoded: Tensor, batch: Batch, **inputs: Any) -> Any:
         """The decoder's output over the encoder's states `[batch, length, hidden]`."""
         with self.autocast():

@@ -9,16 +9,19 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from pet_cli.errors import UserError
-from pet_cli.models.base import LanguageModel
 from pet_cli.prompts.batch import Batch, Prompt
 from pet_cli.training.loop import batches
+from pet_cli.tuning.base import PromptLearner
 
 
 class MaskedModelling:
     """The MLM loss of a batch of unlabeled prompts for each training step.
 
+    It goes through the learner's model with all that the learner adds to it, so that adapters, prompts and heads learn
+    from it as a model trained whole does.
+
     Args:
-        lm: the language model being trained.
+        learner: whose model it is.
         prompts: unlabeled texts, encoded by the member's template.
         batch_size: unlabeled prompts in a step.
         seed: fixes their order and the masks.
@@ -26,12 +29,14 @@ class MaskedModelling:
     """
 
     def __init__(
-        self, lm: LanguageModel, prompts: Sequence[Prompt], batch_size: int, seed: int, rate: float = 0.15
+        self, learner: PromptLearner, prompts: Sequence[Prompt], batch_size: int, seed: int, rate: float = 0.15
     ) -> None:
+        lm = learner.lm
         if lm.family != "masked":
             raise UserError(
                 f"ensemble.alpha: the auxiliary loss masks words, which {lm.name} does not take. Give ensemble.alpha=0."
             )
+        self.learner = learner
         self.lm = lm
         self.prompts = prompts
         self.rate = rate
@@ -44,16 +49,18 @@ class MaskedModelling:
         chosen, gold = self.mask(batch)
         if not len(gold):
             return torch.zeros((), device=self.lm.device)
-        hidden = self.lm.encode(batch).float()[chosen]
-        return F.cross_entropy(self.lm.word_scores(hidden, None), gold)
+        return F.cross_entropy(self.learner.vocabulary_scores(batch, chosen), gold)
 
     def mask(self, batch: Batch) -> tuple[Tensor, Tensor]:
         """Masks a batch in place; returns where `[batch, length]` and what stood there `[chosen]`.
 
-        Special tokens are never chosen, and so never the prompt's own mask.
+        Special tokens are never chosen, and so never the prompt's own mask; nor are trained vectors, which nothing of
+        the vocabulary stands behind.
         """
         ids = batch.input_ids.cpu()
         free = ~torch.isin(ids, self.special) & batch.attention_mask.cpu().bool()
+        if batch.soft is not None:
+            free &= batch.soft.cpu() < 0
         chosen = (torch.rand(ids.shape, generator=self.generator) < self.rate) & free
         gold = ids[chosen]
         dice = torch.rand(gold.shape, generator=self.generator)

@@ -74,6 +74,9 @@ class Learner(ABC):
         """Whether training under these settings changes the language model itself: `trains_model`, asked beforehand."""
         return cls.trains_model
 
+    lm_loss_trains = True
+    """Whether a language-model loss reaches something that trains: not where word weights alone do."""
+
     def __init__(
         self,
         lm: LanguageModel,
@@ -276,8 +279,24 @@ class PromptLearner(Learner):
     ) -> Tensor:
         with self.attached():
             loss = self.verbalizer.loss(self.at_mask(encoded, indices), targets, weight, temperature)
-        penalties = (self.verbalizer.penalty(len(encoded)), self.hold(len(encoded)))
-        return sum((penalty for penalty in penalties if penalty is not None), start=loss)
+        return loss + self.penalty(len(encoded))
+
+    def penalty(self, examples: int) -> Tensor | float:
+        """What the loss gains whatever the batch: the verbalizer's and the mode's own."""
+        penalties = (self.verbalizer.penalty(examples), self.hold(examples))
+        return sum((penalty for penalty in penalties if penalty is not None), start=0.0)
+
+    def vocabulary_scores(self, batch: Batch, places: Tensor) -> Tensor:
+        """Logits over the vocabulary at some places of a batch, through whatever this mode trains.
+
+        Args:
+            places: `[batch, length]`, boolean.
+
+        Returns:
+            `[places, vocabulary]`.
+        """
+        with self.attached():
+            return self.lm.word_scores(self.lm.encode(batch, self.embeds(batch)).float()[places], None)
 
     def hold(self, examples: int) -> Tensor | None:
         """What the loss gains for the distance of what trains from its start `[]`, by how many examples there are."""

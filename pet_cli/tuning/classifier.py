@@ -31,7 +31,7 @@ class ClassifierLearner(Learner):
         if self.settings.pooling == "mean":
             mask = batch.attention_mask.unsqueeze(-1).float()
             return self.linear((hidden * mask).sum(1) / mask.sum(1))  # type: ignore[no-any-return]
-        return self.linear(hidden[:, self.lm.summary])  # type: ignore[no-any-return]
+        return self.linear(self.lm.summary(hidden, batch))  # type: ignore[no-any-return]
 
     def parameter_groups(self, learning_rate: float) -> list[dict[str, Any]]:
         body = decay_groups(list(self.lm.model.base_model.named_parameters()), learning_rate)

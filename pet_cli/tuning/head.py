@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from pet_cli.errors import UserError
 from pet_cli.models.masked import MaskedLM
+from pet_cli.prompts.batch import Batch
 from pet_cli.prompts.query import Answers
 from pet_cli.prompts.template import Template
 from pet_cli.tuning.base import AtMask, decay_groups
@@ -29,6 +30,8 @@ class HeadLearner(ZeroShotLearner):
     gains anchor / examples * |weights - pretrained weights|^2, a Gaussian prior around what pretraining found, so its
     pull fades as examples come in.
     """
+
+    lm_loss_trains = True
 
     def __init__(self, *args: Any, **options: Any) -> None:
         super().__init__(*args, **options)
@@ -56,6 +59,18 @@ class HeadLearner(ZeroShotLearner):
     def score_answers(self, mask: AtMask, answers: Answers) -> Tensor:
         assert answers == self.answers, "the head has rows of the label words alone"
         return F.linear(mask.features, self.rows["decoder"], self.rows["bias"])
+
+    def vocabulary_scores(self, batch: Batch, places: Tensor) -> Tensor:
+        with torch.no_grad():  # the encoder is frozen
+            hidden = self.lm.encode(batch).float()[places]
+        weight, bias = (None if part is None else part.detach() for part in self.lm.projection)
+        assert weight is not None
+        if self.rows:
+            words = self.lm.first_tokens(self.answers)
+            bias = weight.new_zeros(len(weight)) if bias is None else bias
+            weight = weight.index_copy(0, words, self.rows["decoder"])
+            bias = bias.index_copy(0, words, self.rows["bias"])
+        return F.linear(self.transform(hidden), weight, bias)
 
     def hold(self, examples: int) -> Tensor:
         pairs = zip(self.transform.parameters(), self.start, strict=True)

@@ -16,6 +16,8 @@ class ZeroShotLearner(PromptLearner):
     read the words themselves: those of several tokens.
     """
 
+    lm_loss_trains = False
+
     def own_template(self, template: Template) -> Template:
         return hard_template(template, self.settings.name, leave_out=True)
 
