@@ -122,7 +122,7 @@ class PromptClassifier:
         return [self.classes_[index] for index in self.predict_proba(texts).argmax(axis=1)]
 
     def score(self, texts: Sequence[Text], labels: Sequence[Any]) -> float:
-        """Accuracy."""
+        """The share of texts whose label is right."""
         return float(np.mean([got == gold for got, gold in zip(self.predict(texts), labels, strict=True)]))
 
     def save(self, folder: str | Path) -> None:

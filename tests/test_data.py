@@ -8,8 +8,8 @@ from typing import Any
 
 import pandas as pd
 import pytest
+from sources import data_of, run_of, task_of
 
-from pet_cli.config.schema import DataConfig, PetConfig, SourceConfig, TaskConfig
 from pet_cli.config.tuning import ZeroShotTuning
 from pet_cli.data.load import load
 from pet_cli.data.rows import read_rows
@@ -17,9 +17,7 @@ from pet_cli.errors import UserError
 from pet_cli.runs.session import Session
 
 LABELS = ["no", "yes"]
-TASK = TaskConfig(
-    name="t", fields={"text": "sentence"}, labels=LABELS, values={"false": "no", "true": "yes"}, source=SourceConfig()
-)
+TASK = task_of(fields={"text": "sentence"}, labels=LABELS, values={"false": "no", "true": "yes"})
 
 
 def write(path: Path, rows: list[dict[str, Any]]) -> Path:
@@ -30,14 +28,14 @@ def write(path: Path, rows: list[dict[str, Any]]) -> Path:
 @pytest.mark.parametrize("values", [(0, 1), ("0", "1"), ("no", "yes"), ("No", "YES"), (False, True), (0.0, 1.0)])
 def test_labels_of_every_kind_land_right(tmp_path: Path, values: tuple[Any, Any]) -> None:
     write(tmp_path / "test.jsonl", [{"sentence": f"s{i}", "label": values[i % 2]} for i in range(4)])
-    split = load(TASK, DataConfig(path=str(tmp_path)), LABELS)["test"]
+    split = load(TASK, data_of(path=str(tmp_path)), LABELS)["test"]
     assert split.targets == [0, 1, 0, 1]
     assert split.rows[0] == {"text": "s0"}
 
 
 def test_labels_numbered_otherwise_are_mapped(tmp_path: Path) -> None:
     write(tmp_path / "test.jsonl", [{"text": f"s{i}", "label": [2, 1][i % 2]} for i in range(4)])
-    split = load(TASK, DataConfig(path=str(tmp_path), labels={1: "no", 2: "yes"}), LABELS)["test"]
+    split = load(TASK, data_of(path=str(tmp_path), labels={1: "no", 2: "yes"}), LABELS)["test"]
     assert split.targets == [1, 0, 1, 0]
 
 
@@ -54,14 +52,14 @@ def test_every_kind_of_file_reads_the_same(tmp_path: Path, suffix: str) -> None:
         path.write_text("".join(f"{a}\t{b}\n" for a, b in [("text", "label"), *frame.values.tolist()]), "utf-8")
     else:
         frame.to_csv(path, index=False)
-    split = load(TASK, DataConfig(path=str(tmp_path)), LABELS)["test"]
+    split = load(TASK, data_of(path=str(tmp_path)), LABELS)["test"]
     assert [dict(row)["text"] for row in split.rows] == [row["text"] for row in rows]
     assert split.targets == [1, 0]
 
 
 def test_a_single_file_is_divided_by_label_without_overlap(tmp_path: Path) -> None:
     path = write(tmp_path / "all.jsonl", [{"text": f"t{i}", "label": int(i < 10)} for i in range(30)])
-    splits = load(TASK, DataConfig(path=str(path), test_fraction=0.5), LABELS)
+    splits = load(TASK, data_of(path=str(path), test_fraction=0.5), LABELS)
     train, test = ({e.row for e in splits[name].examples} for name in ("train", "test"))
     assert not train & test and len(train | test) == 30
     assert sorted(splits["test"].targets) == [0] * 10 + [1] * 5
@@ -70,11 +68,11 @@ def test_a_single_file_is_divided_by_label_without_overlap(tmp_path: Path) -> No
 def test_hidden_test_labels_are_never_scored(tmp_path: Path) -> None:
     write(tmp_path / "test.jsonl", [{"text": "hidden", "label": -1}])
     write(tmp_path / "dev.jsonl", [{"text": "known", "label": 1}])
-    split = load(TASK, DataConfig(path=str(tmp_path)), LABELS)["test"]
+    split = load(TASK, data_of(path=str(tmp_path)), LABELS)["test"]
     assert [dict(row) for row in split.rows] == [{"text": "known"}]
     (tmp_path / "dev.jsonl").unlink()
     with pytest.raises(UserError, match="no labels"):
-        load(TASK, DataConfig(path=str(tmp_path)), LABELS)
+        load(TASK, data_of(path=str(tmp_path)), LABELS)
 
 
 BAD = [
@@ -99,7 +97,7 @@ BAD = [
 def test_bad_data_is_named_by_file_and_row(tmp_path: Path, name: str, content: bytes, said: str) -> None:
     (tmp_path / name).write_bytes(content)
     with pytest.raises(UserError) as caught:
-        load(TASK, DataConfig(path=str(tmp_path)), LABELS)
+        load(TASK, data_of(path=str(tmp_path)), LABELS)
     assert said in str(caught.value) and len(str(caught.value).splitlines()) == 1
 
 
@@ -115,9 +113,7 @@ def test_a_capped_test_set_is_a_seeded_draw(tmp_path: Path) -> None:
     write(tmp_path / "test.jsonl", [{"text": f"t{i}", "label": i % 2} for i in range(50)])
 
     def rows(seed: int) -> list[int]:
-        config = PetConfig(
-            task=TASK, tuning=ZeroShotTuning(), data=DataConfig(path=str(tmp_path), max_test=10, seed=seed)
-        )
+        config = run_of(task=TASK, tuning=ZeroShotTuning(), data=data_of(path=str(tmp_path), max_test=10, seed=seed))
         return [example.row for example in Session().splits(config)["test"].examples]
 
     assert rows(1) == rows(1) != rows(2) and len(rows(1)) == 10

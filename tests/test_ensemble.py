@@ -161,7 +161,7 @@ def test_a_member_is_the_run_of_its_pattern(in_tmp: Path, capsys: pytest.Capture
 def test_every_kind_of_ensemble_runs(extra: list[str]) -> None:
     assert main(["train", *extra, "hydra.run.dir=e", *SMALL]) == 0
     found = metrics("e")
-    assert 0 <= found["members_accuracy"]["worst_accuracy"] <= found["members_accuracy"]["best_accuracy"] <= 1
+    assert 0 <= found["members_score"]["worst_score"] <= found["members_score"]["best_score"] <= 1
 
 
 def test_pet_and_ipet_distil_and_the_student_predicts(in_tmp: Path, capsys: pytest.CaptureFixture[str]) -> None:

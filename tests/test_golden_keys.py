@@ -94,7 +94,7 @@ _RUN: dict[str, Move] = {
     "data.fewer": Move("take", ("data.shots=100",), {"code": (2, 0)}, ()),
     "data.dev_shots": Move(
         "2",
-        shows={"metrics.n_dev": (0, 4), "metrics.dev_accuracy": OTHER, "sample.dev": OTHER},
+        shows={"metrics.n_dev": (0, 4), "metrics.dev_score": OTHER, "sample.dev": OTHER},
         keeps=("code", "sample.train"),
     ),
     "data.dev": Move("validation", _COMMAS, {"metrics.n_dev": (0, 3), "sample.dev": OTHER}, ("code", "sample.train")),

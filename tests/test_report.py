@@ -23,10 +23,10 @@ from pet_cli.report import command, write_report
 from pet_cli.report.commands import commands
 from pet_cli.report.compare import by_setting, differences
 from pet_cli.report.runs import read_study
-from pet_cli.report.statistics import decompose, estimate, holm, paired_bootstrap, t_quantile
+from pet_cli.report.statistics import decompose, estimate, holm, paired_bootstrap
 from pet_cli.report.values import natural, short
 from pet_cli.runs import states, store
-from pet_cli.tasks.metrics import evaluate
+from pet_cli.tasks.metrics import Answers, evaluate, named
 
 LABELS = ["negative", "positive"]
 N_TEST = 40
@@ -91,7 +91,7 @@ def make_run(
     answer = [1 - label if i < wrong else label for i, label in enumerate(gold)]
     sure = [0.99 - 0.005 * i for i in range(N_TEST)]
     table = np.array([[p if label == a else 1 - p for label in (0, 1)] for a, p in zip(answer, sure, strict=True)])
-    metrics = evaluate(gold, table, labels)
+    metrics = evaluate(Answers("label", gold, answer, table, labels), named(None, "label", labels))
     metrics |= {"labels": labels, "n_train": 2 * shots, "n_test": N_TEST, "max_test": None, "shortened": 0}
     metrics |= {"trained_parameters": 1234567, "versions": {"pet": "0.1.0", "torch": "2.99"}}
     metrics |= {"members": members} if members else {}
@@ -178,11 +178,11 @@ def check(page: str) -> Checker:
 # --- statistics ----------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize(
-    ("df", "quantile"), [(1, 12.7062), (2, 4.30265), (4, 2.77645), (10, 2.22814), (30, 2.04227), (10**5, 1.95999)]
-)
-def test_t_quantile_is_that_of_the_tables(df: int, quantile: float) -> None:
-    assert t_quantile(df) == pytest.approx(quantile, rel=1e-5)
+@pytest.mark.parametrize(("n", "quantile"), [(2, 12.7062), (3, 4.30265), (5, 2.77645), (11, 2.22814), (31, 2.04227)])
+def test_the_interval_is_as_wide_as_student_s_t_of_the_tables_says(n: int, quantile: float) -> None:
+    own = estimate([0.1 * number for number in range(n)])
+    assert own.std and own.low is not None
+    assert own.mean - own.low == pytest.approx(quantile * own.std / n**0.5, rel=1e-5)
 
 
 def test_estimate_of_three_values_by_hand() -> None:
@@ -391,6 +391,12 @@ def _break(path: str, text: str) -> Callable[[Path], None]:
         (_break("*/metrics.json", '{"accuracy": 0.'), "metrics.json cannot be read"),
         (_break("*/metrics.json", "[]"), "metrics.json is damaged: it is not a mapping"),
         (_break("*/metrics.json", '{"accuracy": 0.5, "macro_f1": 0.5}'), "metrics.json is damaged: no labels"),
+        (_break("*/metrics.json", '{"labels": ["a"]}'), "metrics.json is damaged: no score"),
+        (
+            _break("*/metrics.json", '{"metric": "luck", "score": 1, "labels": ["a"]}'),
+            "metrics.json is damaged: no score",
+        ),
+        (_break("*/metrics.json", '{"metric": "accuracy", "score": 2}'), "metrics.json is damaged: no score"),
         (_break("*/state.json", "{}"), "state.json is damaged"),
         (_break("*/state.json", "\0"), "state.json cannot be read"),
         (_break("*/config.yaml", "{"), "config.yaml cannot be read"),

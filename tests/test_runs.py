@@ -100,8 +100,9 @@ def test_a_failed_run_is_run_again_on_resume(in_tmp: Path) -> None:
 
 def test_predictions_of_one_label_are_pointed_out(in_tmp: Path, capsys: pytest.CaptureFixture[str]) -> None:
     rows = [{"text": "the same", "label": i % 2} for i in range(16)]
-    (in_tmp / "same.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
-    assert main(["train", "data.path=same.jsonl", *SMALL]) == 0
+    for name in ("train", "test"):
+        (in_tmp / f"{name}.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    assert main(["train", "data.path=.", *SMALL]) == 0
     assert "every prediction is" in capsys.readouterr().out
 
 

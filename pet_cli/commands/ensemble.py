@@ -10,10 +10,13 @@ from typing import Any
 import numpy as np
 
 from pet_cli.base.files import write_json, write_jsonl
+from pet_cli.config import resolve
 from pet_cli.ensembles.combine import COMBINATIONS, combine, confidence_weights, log_softmax
 from pet_cli.errors import UserError, not_allowed
 from pet_cli.runs import store
-from pet_cli.tasks.metrics import evaluate
+from pet_cli.runs.saved import saved_config
+from pet_cli.tasks.metrics import Answers, evaluate, titled
+from pet_cli.tasks.targets import Target
 
 _WEIGHTS = ("uniform", "confidence")
 
@@ -34,22 +37,32 @@ def recombine(runs: Sequence[str], how: str, weights: str, output: str | None = 
             members[name] = rows
     _same(members)
     first = next(iter(members.values()))
-    labels = list(first[0]["probabilities"])
-    gold = [labels.index(row["gold"]) for row in first]
-    log_probabilities = np.stack([_log_probabilities(rows, labels) for rows in members.values()])
+    config = saved_config(Path(runs[0]))
+    target = resolve.target(config)
+    try:
+        gold = [target.read(row["gold"]) for row in first]
+        log_probabilities = np.stack([_log_probabilities(rows, target.labels) for rows in members.values()])
+    except (ValueError, KeyError, TypeError):
+        raise UserError(f"{runs[0]}: predictions.jsonl and config.yaml there speak of different labels.") from None
     share = _weights(weights, log_probabilities)
     answer = np.exp(combine(log_probabilities, how, share))
     answer /= answer.sum(axis=1, keepdims=True)
-    metrics = evaluate(gold, answer, labels)
+
+    def judged(probabilities: np.ndarray) -> dict[str, Any]:
+        said = Answers(target.kind, gold, target.predicted(probabilities), probabilities, target.labels)
+        return evaluate(said, resolve.metrics(config))
+
+    metrics = judged(answer)
     if output is not None:
-        _write(Path(output), metrics, first, answer, labels, list(members), how, weights)
+        _write(Path(output), metrics, first, answer, target, list(members), how, weights)
     from pet_cli.commands.tables import console, plain_table
 
-    table = plain_table("member", "accuracy", "macro-F1")
+    shown = dict(list(titled(metrics).items())[:2])
+    table = plain_table("member", *shown.values())
     for name, one in zip(members, log_probabilities, strict=True):
-        own = evaluate(gold, np.exp(one), labels)
-        table.add_row(name, f"{own['accuracy']:.3f}", f"{own['macro_f1']:.3f}")
-    table.add_row(f"ensemble ({how})", f"{metrics['accuracy']:.3f}", f"{metrics['macro_f1']:.3f}", style="bold")
+        own = judged(np.exp(one))
+        table.add_row(name, *(f"{own[metric]:.3f}" for metric in shown))
+    table.add_row(f"ensemble ({how})", *(f"{metrics[metric]:.3f}" for metric in shown), style="bold")
     console().print(table)
     return 0
 
@@ -106,7 +119,7 @@ def _write(
     metrics: dict[str, Any],
     rows: Sequence[dict[str, Any]],
     answer: np.ndarray,
-    labels: Sequence[str],
+    target: Target,
     names: Sequence[str],
     how: str,
     weights: str,
@@ -117,9 +130,8 @@ def _write(
         {
             "row": row["row"],
             "gold": row["gold"],
-            "predicted": labels[int(line.argmax())],
-            "probabilities": {label: float(f"{p:.6g}") for label, p in zip(labels, line, strict=True)},
+            **told,
         }
-        for row, line in zip(rows, answer, strict=True)
+        for row, told in zip(rows, store.answers(target, answer), strict=True)
     ]
     write_jsonl(folder / "predictions.jsonl", predictions)

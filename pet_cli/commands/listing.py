@@ -55,7 +55,7 @@ def _runs(folder: Path) -> None:
         raise UserError(f"No folder {folder}.")
     rows = summary.table(summary.run_folders(folder))
     for line in rows:
-        found = f"{line['accuracy']:.3f}" if line["accuracy"] is not None else "–"
+        found = f"{line['score']:.3f}" if line["score"] is not None else "–"
         print(f"{line['status']:<11} {found:>5}  {line['path']}" + (f"  {line['error']}" if line["error"] else ""))
     if not rows:
         print(f"No runs below {folder}.")

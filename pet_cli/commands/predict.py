@@ -41,8 +41,8 @@ def predict(run: str, file: str | None, texts: list[str] | None, output: str | N
     with answers_to(output) as write, progress.stage("predict", None) as advance:
         for part in itertools.chain([first], inputs):
             probabilities = store.softmax(method.predict(Split.passing(part)))
-            for fields, line in zip(part, probabilities, strict=True):
-                write({**fields, **store.answer(method.labels, line)})
+            for fields, told in zip(part, store.answers(method.target, probabilities), strict=True):
+                write({**fields, **told})
                 empty += not has_text(fields)
             asked += len(part)
             advance(len(part))

@@ -10,6 +10,7 @@ from rich.console import Console
 from rich.table import Table
 
 from pet_cli.results import summary
+from pet_cli.tasks.metrics import titled
 
 
 def console() -> Console:
@@ -28,17 +29,19 @@ def plain_table(*columns: str) -> Table:
 def show_run(metrics: Mapping[str, Any], warnings: Sequence[str]) -> None:
     """One run: the headline, each label, and what to know before believing it."""
     out = console()
-    out.print(
-        f"accuracy [bold]{metrics['accuracy']:.3f}[/]   macro-F1 {metrics['macro_f1']:.3f}   "
-        f"calibration error {metrics['calibration_error']:.3f}   "
-        f"trained on {metrics['n_train']}, scored on {metrics['n_test']}",
-        highlight=False,
-    )
-    table = plain_table("label", "precision", "recall", "F1", "gold", "predicted")
-    for label, line in metrics["per_label"].items():
-        numbers = [f"{line[name]:.3f}" for name in ("precision", "recall", "f1")]
-        table.add_row(label, *numbers, str(line["n"]), str(line["predicted"]))
-    out.print(table)
+    numbers = [f"{title} {metrics[name]:.3f}" for name, title in titled(metrics).items()]
+    first, _, value = numbers[0].rpartition(" ")
+    numbers[0] = f"{first} [bold]{value}[/]"
+    if "calibration_error" in metrics:
+        numbers.append(f"calibration error {metrics['calibration_error']:.3f}")
+    numbers.append(f"trained on {metrics['n_train']}, scored on {metrics['n_test']}")
+    out.print("   ".join(numbers), highlight=False)
+    if "per_label" in metrics:
+        table = plain_table("label", "precision", "recall", "F1", "gold", "predicted")
+        for label, line in metrics["per_label"].items():
+            shares = [f"{line[name]:.3f}" for name in ("precision", "recall", "f1")]
+            table.add_row(label, *shares, str(line["n"]), str(line["predicted"]))
+        out.print(table)
     _show_members(out, metrics)
     for warning in warnings:
         out.print(f"note: {warning}", highlight=False)
@@ -48,23 +51,25 @@ def _show_members(out: Console, metrics: Mapping[str, Any]) -> None:
     """An ensemble's members beside it, their mean and the best of them; for iPET each generation."""
     if "members" not in metrics:
         return
-    table = plain_table("member", "accuracy", "macro-F1", "weight")
+    shown = dict(list(titled(metrics).items())[:2])
+
+    def row(name: str, numbers: Mapping[str, Any], weight: str = "", style: str | None = None) -> None:
+        table.add_row(name, *(f"{numbers[metric]:.3f}" for metric in shown), weight, style=style)
+
+    table = plain_table("member", *shown.values(), "weight")
     for line in metrics["members"]:
-        table.add_row(line["name"], f"{line['accuracy']:.3f}", f"{line['macro_f1']:.3f}", f"{line['weight']:.2f}")
-    own = metrics["members_accuracy"]
+        row(line["name"], line, f"{line['weight']:.2f}")
+    own = metrics["members_score"]
     std = f" ± {own['std']:.3f}" if own["std"] is not None else ""
-    table.add_row("mean of members", f"{own['mean']:.3f}{std}", "", "", style="bold")
-    table.add_row(f"best member ({own['best']})", f"{own['best_accuracy']:.3f}", "", "")
+    empty = [""] * len(shown)
+    table.add_row("mean of members", f"{own['mean']:.3f}{std}", *empty, style="bold")
+    table.add_row(f"best member ({own['best']})", f"{own['best_score']:.3f}", *empty)
     if "ensemble" in metrics:
-        table.add_row(
-            "ensemble", f"{metrics['ensemble']['accuracy']:.3f}", f"{metrics['ensemble']['macro_f1']:.3f}", ""
-        )
-        table.add_row("student", f"{metrics['accuracy']:.3f}", f"{metrics['macro_f1']:.3f}", "", style="bold")
-    else:
-        table.add_row("ensemble", f"{metrics['accuracy']:.3f}", f"{metrics['macro_f1']:.3f}", "", style="bold")
+        row("ensemble", metrics["ensemble"])
+    row("student" if "ensemble" in metrics else "ensemble", metrics, style="bold")
     out.print(table)
     if len(metrics.get("generations", [])) > 1:
-        steps = ", ".join(f"{one['accuracy']:.3f}" for one in metrics["generations"])
+        steps = ", ".join(f"{one['score']:.3f}" for one in metrics["generations"])
         out.print(f"ensemble by generation: {steps}", highlight=False)
 
 
@@ -74,10 +79,11 @@ def show_sweep(rows: Sequence[Mapping[str, Any]], configurations: Sequence[Mappi
     if not rows:
         return
     keys = summary.varied(configurations, summary.setting_keys(rows)) or ["task"]
-    table = plain_table(*keys, "accuracy", "macro-F1", "n")
+    shown = summary.shown_metrics(rows)
+    table = plain_table(*keys, *shown.values(), "n")
     for line in configurations:
         cells = [str(line[key]) for key in keys]
-        table.add_row(*cells, summary.mean_std(line, "accuracy"), summary.mean_std(line, "macro_f1"), str(line["n"]))
+        table.add_row(*cells, *(summary.mean_std(line, metric) for metric in shown), str(line["n"]))
     out.print(table)
     sentence = summary.spread(configurations)
     if sentence:

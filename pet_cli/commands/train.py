@@ -26,6 +26,7 @@ from pet_cli.config.schema import PetConfig
 from pet_cli.errors import UserError
 from pet_cli.results import summary
 from pet_cli.runs import states, store
+from pet_cli.tasks.metrics import score, title
 
 _FIRST_KEYS = ("pattern", "verbalizer", "tuning", "ensemble", "model", "data.shots", "seed", "task")
 _LONG_KEYS = ("data.path", "experiment", "template", "verbalizer", "data.fields", "data.labels", "data.max_test")
@@ -173,8 +174,8 @@ def _run(config: PetConfig, out: Path, overrides: list[str], sweeping: bool) -> 
     states.write(out, "done", config, overrides)
     if not sweeping:
         store.point_latest(out)
-    accuracy = _outcome.metrics["accuracy"]
-    return _finish(out, overrides, sweeping, f"accuracy {accuracy:.3f} ({duration(time.monotonic() - start)})")
+    name, value = score(_outcome.metrics)
+    return _finish(out, overrides, sweeping, f"{title(name)} {value:.3f} ({duration(time.monotonic() - start)})")
 
 
 def _claim(config: PetConfig, out: Path, overrides: list[str], sweeping: bool) -> str | None:

@@ -7,11 +7,20 @@ from collections.abc import Iterator
 
 from pet_cli.config.columns import columns
 from pet_cli.config.ensemble import IpetEnsemble, PatternsEnsemble, PetEnsemble
-from pet_cli.config.resolve import labels, member_config, prompt_template, pvps, template_source, verbalizer_words
+from pet_cli.config.resolve import (
+    labels,
+    member_config,
+    metrics,
+    prompt_template,
+    pvps,
+    template_source,
+    verbalizer_words,
+    weighing,
+)
 from pet_cli.config.schema import SEPARATORS, PetConfig
 from pet_cli.errors import UserError, not_allowed
 
-_WEIGHTS = ("uniform", "accuracy", "dev", "confidence")
+_WEIGHTS = ("uniform", "score", "dev", "confidence")
 _DEVICES = ("auto", "cpu", "cuda", "cuda:N", "mps")
 
 
@@ -67,6 +76,9 @@ def check(config: PetConfig) -> None:
         if name not in config.task.fields:
             raise not_allowed("data.fields", name, config.task.fields)
         columns(f"data.fields.{name}", written)
+    metrics(config)
+    if config.trainer.class_weights != "none" and config.task.target != "label":
+        raise UserError(f"trainer.class_weights={config.trainer.class_weights}: only for task.target=label.")
     config.method.check()
     if not config.method.uses_model:
         _check_features(config)
@@ -133,10 +145,8 @@ def _check_weights(config: PetConfig, ensemble: PatternsEnsemble, pairs: int) ->
             raise UserError(f"ensemble.weights={weights}: {len(weights)} weights for {pairs} templates with words.")
         if any(isinstance(w, bool) or not isinstance(w, (int, float)) or w < 0 for w in weights) or not any(weights):
             raise UserError(f"ensemble.weights={weights}: must be numbers >= 0, not all 0.")
-    elif weights not in _WEIGHTS:
-        raise not_allowed(
-            "ensemble.weights", weights, ("uniform", "accuracy", "dev", "confidence", "a list of numbers")
-        )
+    elif weights not in _WEIGHTS and weighing(config) is None:
+        raise not_allowed("ensemble.weights", weights, (*_WEIGHTS, "a metric", "a list of numbers"))
     elif weights == "dev" and not (config.data.dev_shots or config.data.dev):
         raise UserError("ensemble.weights=dev needs a development set: give data.dev_shots or data.dev=validation.")
 

@@ -40,7 +40,7 @@ class PetEnsemble(PvpsEnsemble):
     name: str = "pet"
     seeds: int = 3
     combine: str = "logits"
-    weights: Any = "accuracy"
+    weights: Any = "score"
     alpha: float = 1e-4
     unlabeled_batch_size: int = 12
     temperature: float = 2.0

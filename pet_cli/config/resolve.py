@@ -11,6 +11,8 @@ from pet_cli.config.ensemble import NoEnsemble, PvpsEnsemble
 from pet_cli.config.schema import PetConfig
 from pet_cli.errors import UserError, not_allowed
 from pet_cli.prompts.template import Template, parse_plain, plain_template
+from pet_cli.tasks import metrics as task_metrics
+from pet_cli.tasks import targets
 from pet_cli.verbalizers.words import all_words, parse_words
 
 
@@ -98,6 +100,31 @@ def _names(key: str, written: Iterable[Any], typed: bool = False) -> list[str]:
             raise UserError(f"{key}: the label {spelled(name)} stands there twice.")
         names.append(spelled(name))
     return names
+
+
+def target(config: PetConfig) -> targets.Target:
+    """What the task asks for. Raises `UserError` for keys that do not make sense together."""
+    task = config.task
+    own = () if task.target == "choice" and not task.labels else labels(config)
+    return targets.make(task.target, own, task.range, task.threshold)
+
+
+def metrics(config: PetConfig) -> tuple[task_metrics.Metric, ...]:
+    """The task's metrics, the score first. Raises `UserError` for one unknown or unfit."""
+    own = target(config)
+    return task_metrics.named(config.task.metrics, own.kind, own.labels)
+
+
+def weighing(config: PetConfig) -> task_metrics.Metric | None:
+    """The metric by which an ensemble's members weigh, on the training examples before training: the task's score, or
+    one that `ensemble.weights` names. None where they weigh otherwise. Raises `UserError` for one that does not fit."""
+    rule = getattr(config.ensemble, "weights", None)
+    if rule == "score":
+        return metrics(config)[0]
+    if not isinstance(rule, str) or not task_metrics.is_metric(rule):
+        return None
+    own = target(config)
+    return task_metrics.named(rule, own.kind, own.labels, key="ensemble.weights")[0]
 
 
 def _by_id(key: str, given: Any, letter: str, items: list[Any], task: str, others: tuple[str, ...] = ()) -> Any:

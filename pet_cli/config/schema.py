@@ -33,7 +33,10 @@ class TaskConfig:
     label: str = "label"
     labels: list[Any] = field(default_factory=list)  # names; resolve.labels has them as text
     values: dict[Any, Any] = field(default_factory=dict)  # the source's label value: our label
-    metric: str = "accuracy"
+    target: str = "label"  # what is predicted: tasks/targets.py
+    range: Any = None  # of a number: [low, high]
+    threshold: Any = None  # of several labels: the probability above which one is predicted
+    metrics: Any = None  # names of tasks/metrics.py, or a single one; the first is the score
     source: SourceConfig = field(default_factory=SourceConfig)
     patterns: list[str] = field(default_factory=list)
     verbalizers: list[Any] = field(default_factory=list)

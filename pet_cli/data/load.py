@@ -48,7 +48,7 @@ def load(task: TaskConfig, data: DataConfig, labels: Sequence[str]) -> dict[str,
             _check_minus_one(table)
     splits = {table.name: _split(table, reader) for table in tables}
     if whole:
-        splits = _divide(splits["train"], len(labels), data)
+        splits = _divide(splits["train"], len(labels), data, str(path))
     splits = _scored(splits, str(path or task.source.hub))
     if reader.note is not None:
         splits["test"] = replace(splits["test"], notes=(reader.note, *splits["test"].notes))
@@ -83,7 +83,7 @@ def _check_minus_one(table: Table) -> None:
     """-1 beside numbers that count from 0 is a row without a label, or a label that the task has no name for."""
     others = sum(count for value, count in table.counts.items() if value != "-1")
     if others and table.counts["-1"] > _MIXED * others:
-        values = ", ".join(f"{value}: LABEL" for value in sorted(table.counts, key=lambda v: (len(v), v)))
+        values = ", ".join(f"{value}: LABEL" for value in sorted(table.counts))
         raise UserError(
             f"{table.seen['-1']}: {table.counts['-1']} rows of {table.called} have the label -1 beside {others} "
             f"others. Say what the values mean: data.labels='{{{values}}}', without -1 where it is no label."
@@ -103,7 +103,7 @@ def _split(table: Table, reader: LabelReader) -> Split:
     return Split(table.name, known + rest if table.name == "train" else known, notes=notes)
 
 
-def _divide(whole: Split, n_labels: int, data: DataConfig) -> dict[str, Split]:
+def _divide(whole: Split, n_labels: int, data: DataConfig, source: str) -> dict[str, Split]:
     """One file as train and test: of each label, the share `data.test_fraction` of a seeded order is test.
 
     Equal texts go together, with the label of the first of them.
@@ -116,10 +116,15 @@ def _divide(whole: Split, n_labels: int, data: DataConfig) -> dict[str, Split]:
     for label in range(n_labels):
         own = [group for group in order if group[0].label == label]
         left = round(sum(map(len, own)) * data.test_fraction)
-        for group in own:
+        for group in own[:-1]:  # one stays to be learned from
             if left > 0:
                 test.update(example.row for example in group)
                 left -= len(group)
+    if not test:
+        raise UserError(
+            f"{source}: {len(whole.labeled)} labeled rows with {len(groups)} different texts cannot be divided into "
+            f"train and test (data.test_fraction={data.test_fraction}). Give a folder with a file for each."
+        )
     train = tuple(example for example in whole.examples if example.row not in test)
     notes = whole.notes
     if twice := len(whole.labeled) - len(groups):

@@ -71,9 +71,18 @@ def confidence_weights(log_probabilities: np.ndarray) -> np.ndarray:
     return np.maximum(1 - entropy / np.log(log_probabilities.shape[2]), 1e-6)
 
 
-def fit_weights(log_probabilities: np.ndarray, gold: Sequence[int], steps: int = 100) -> np.ndarray:
-    """Weights `[members]` of a mixture that make the development labels most likely, by expectation-maximisation."""
-    logs = log_probabilities[:, np.arange(len(gold)), np.asarray(gold)]  # (M, N)
+def fit_weights(log_probabilities: np.ndarray, gold: np.ndarray | Sequence[int], steps: int = 100) -> np.ndarray:
+    """Weights `[members]` of a mixture that make the development labels most likely, by expectation-maximisation.
+
+    Args:
+        gold: label indices `[examples]`, or the labels' shares `[examples, labels]`.
+    """
+    wanted = np.asarray(gold)
+    if wanted.ndim == 1:
+        logs = log_probabilities[:, np.arange(len(wanted)), wanted]  # (M, N)
+    else:
+        with np.errstate(divide="ignore"):  # a label without a share counts for nothing
+            logs = np.logaddexp.reduce(log_probabilities + np.log(wanted), axis=2)
     likelihood = np.exp(logs - logs.max(axis=0))  # an example's scale cancels in its shares, and may not underflow
     weights = np.full(len(likelihood), 1 / len(likelihood))
     for _ in range(steps):

@@ -29,9 +29,10 @@ from pet_cli.ensembles.combine import combine, confidence_weights, fit_weights, 
 from pet_cli.ensembles.views import ViewsLearner
 from pet_cli.errors import UserError
 from pet_cli.methods.base import Context
-from pet_cli.methods.prompted import Auxiliary, PromptMethod, build_learner, with_saved_model
+from pet_cli.methods.prompted import Auxiliary, PromptMethod, build_learner, to_learn, with_saved_model
 from pet_cli.runs import states, store
-from pet_cli.runs.outcome import outcome_of, predictions
+from pet_cli.runs.outcome import outcome_of, predictions, score
+from pet_cli.tasks.metrics import values
 from pet_cli.tuning import Learner, PromptLearner
 
 
@@ -147,7 +148,7 @@ def run_member(
     result = result_of(run, member, weight, method, splits)
     method.save(folder, whole=run.config.save_model == "always")
     if "test" in splits:
-        rows = predictions(splits["test"], result.scores["test"], method.labels)
+        rows = predictions(splits["test"], result.scores["test"], method.target)
         store.write_run(folder, member.config, result.metrics, rows, splits)
     else:
         store.write_config(folder, member.config)
@@ -196,21 +197,23 @@ def _finished(member: Member, weight: float, folder: Path, key: str) -> MemberRe
 def prior_weights(run: EnsembleRun, found: Sequence[Member]) -> list[float]:
     """What each member counts by a rule that asks nothing of it: listed numbers, or PET's rule; else 1.
 
-    PET's rule is the accuracy of the untrained model with the member's template and words on the labeled examples
-    (Schick & Schütze 2021a, §3.3). Without labeled examples, and where no member was ever right, all count alike.
+    PET's rule is how good the untrained model is on the labeled examples with the member's template and words (Schick
+    & Schütze 2021a, §3.3), by the task's score or the metric that is named. Without labeled examples, and where no
+    member was ever right, all count alike.
     """
     rule = run.config.ensemble.weights
     if isinstance(rule, (list, tuple)):  # for each pair, or for each pair under each seed
         return [float(weight) for weight in rule] * (len(found) // len(rule))
     train = run.splits.get("train")
-    if rule != "accuracy" or not train:
+    metric = resolve.weighing(run.config)
+    if metric is None or not train:
         return [1.0] * len(found)
     pairs = len(resolve.pvps(run.config))
-    accuracies = []
+    found_good = []
     for member in found[:pairs]:  # the others differ by the seed of a training that does not take place here
         untrained = PromptMethod.build(replace(member.config, tuning=ZeroShotTuning()), run.context)
-        accuracies.append(float(np.mean(untrained.predict(train).argmax(axis=1) == np.array(train.targets))))
-    return (accuracies if any(accuracies) else [1.0] * pairs) * (len(found) // pairs)
+        found_good.append(max(0.0, score(member.config, train, untrained.predict(train), metric)))
+    return (found_good if any(found_good) else [1.0] * pairs) * (len(found) // pairs)
 
 
 def _averaged(run: EnsembleRun, config: PetConfig, splits: Mapping[str, Split]) -> PromptMethod:
@@ -301,7 +304,7 @@ def member_weights(
     """
     rule = config.ensemble.weights
     if rule == "dev":
-        return fit_weights(log_probabilities(results, "dev"), splits["dev"].targets)
+        return fit_weights(log_probabilities(results, "dev"), to_learn(config, splits["dev"]).numpy())
     if rule == "confidence":
         return confidence_weights(log_probabilities(results, split))
     weights = np.array([one.weight for one in results])
@@ -321,26 +324,21 @@ def member_rows(results: Sequence[MemberResult], weights: np.ndarray) -> list[di
     shares = weights / weights.sum(axis=0)
     shares = shares if shares.ndim == 1 else shares.mean(axis=1)
     return [
-        {
-            "name": one.name,
-            "accuracy": one.metrics["accuracy"],
-            "macro_f1": one.metrics["macro_f1"],
-            "weight": float(share),
-        }
+        {"name": one.name, "score": one.metrics["score"], **values(one.metrics), "weight": float(share)}
         for one, share in zip(results, shares, strict=True)
     ]
 
 
 def spread_of(rows: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
-    """Mean, standard deviation and best of the members' accuracies."""
-    accuracies = [row["accuracy"] for row in rows]
-    best = max(rows, key=lambda row: row["accuracy"])
+    """Mean, standard deviation and best of the members' scores."""
+    scores = [row["score"] for row in rows]
+    best = max(rows, key=lambda row: row["score"])
     return {
-        "mean": float(np.mean(accuracies)),
-        "std": float(np.std(accuracies, ddof=1)) if len(accuracies) > 1 else None,
+        "mean": float(np.mean(scores)),
+        "std": float(np.std(scores, ddof=1)) if len(scores) > 1 else None,
         "best": best["name"],
-        "best_accuracy": best["accuracy"],
-        "worst_accuracy": min(accuracies),
+        "best_score": best["score"],
+        "worst_score": min(scores),
     }
 
 

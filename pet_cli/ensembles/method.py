@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from pet_cli.base.files import read_json, write_json
+from pet_cli.config import resolve
 from pet_cli.config.ensemble import IpetEnsemble, PetEnsemble
 from pet_cli.config.schema import PetConfig
 from pet_cli.data.examples import Split
@@ -38,8 +39,9 @@ from pet_cli.errors import UserError
 from pet_cli.methods.base import Context, Method
 from pet_cli.methods.prompted import PromptMethod
 from pet_cli.runs import store
+from pet_cli.runs.outcome import judged
 from pet_cli.runs.saved import saved_config
-from pet_cli.tasks.metrics import evaluate
+from pet_cli.tasks.metrics import in_short
 
 
 class EnsembleMethod(Method):
@@ -128,12 +130,13 @@ class EnsembleMethod(Method):
     def facts(self, test: Split | None = None) -> dict[str, Any]:
         assert self.run is not None
         rows = member_rows(self.results, member_weights(self.config, self.results, self.run.splits, "test"))
-        return {"members": rows, "members_accuracy": spread_of(rows)}
+        return {"members": rows, "members_score": spread_of(rows)}
 
     def notes(self) -> list[str]:
-        if self.run is None or self.config.ensemble.weights != "accuracy" or self.run.splits.get("train"):
+        if self.run is None or resolve.weighing(self.config) is None or self.run.splits.get("train"):
             return []
-        return ["ensemble.weights=accuracy: there are no labeled examples, so that all members count alike"]
+        rule = self.config.ensemble.weights
+        return [f"ensemble.weights={rule}: there are no labeled examples, so that all members count alike"]
 
     def annotate(self, rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
         return with_members(rows, self.results, self.labels)
@@ -208,11 +211,9 @@ class PetMethod(EnsembleMethod):
         return self.student.facts(test) | {
             "n_unlabeled": len(self.run.splits["unlabeled"]),
             "members": last["members"],
-            "members_accuracy": last["members_accuracy"],
-            "ensemble": {name: last[name] for name in ("accuracy", "macro_f1", "calibration_error")},
-            "generations": [
-                {"accuracy": one["accuracy"], "members_mean": one["members_accuracy"]["mean"]} for one in told
-            ],
+            "members_score": last["members_score"],
+            "ensemble": in_short(last),
+            "generations": [{"score": one["score"], "members_mean": one["members_score"]["mean"]} for one in told],
         }
 
     def _of(self, results: Sequence[MemberResult]) -> dict[str, Any]:
@@ -221,8 +222,8 @@ class PetMethod(EnsembleMethod):
         splits = self.run.splits
         scores = ensemble_scores(self.config, results, splits, "test")
         rows = member_rows(results, member_weights(self.config, results, splits, "test"))
-        metrics = evaluate(splits["test"].targets, store.softmax(scores), self.labels)
-        return metrics | {"members": rows, "members_accuracy": spread_of(rows)}
+        metrics = judged(self.config, splits["test"], scores)
+        return metrics | {"members": rows, "members_score": spread_of(rows)}
 
     def notes(self) -> list[str]:
         if self.run is None:

@@ -45,13 +45,15 @@ class Method(ABC):
     """A way from texts to label scores.
 
     Attributes:
+        target: what is predicted.
         labels: names of the labels, in the order of the columns of label scores.
     """
 
     def __init__(self, config: PetConfig, context: Context) -> None:
         self.config = config
         self.context = context
-        self.labels = resolve.labels(config)
+        self.target = resolve.target(config)
+        self.labels = list(self.target.labels)
 
     @classmethod
     @abstractmethod

@@ -5,7 +5,7 @@ sample -> model -> learner -> training -> label scores
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -22,6 +22,7 @@ from pet_cli.data.examples import Split
 from pet_cli.errors import UserError
 from pet_cli.methods.base import CHUNK, Context, Method
 from pet_cli.models.base import LanguageModel
+from pet_cli.runs.outcome import score
 from pet_cli.runs.session import Session
 from pet_cli.training.loop import TrainReport, TrainSettings, balanced_weights, steps_for, train
 from pet_cli.training.mlm import MaskedModelling
@@ -106,7 +107,7 @@ def facts(learner: Learner, trained: tuple[TrainReport, TrainSettings] | None, s
         "learning_rate": how.learning_rate,
         "first_loss": report.losses[0] if report.losses else None,
         "last_loss": float(np.mean(report.losses[-10:])) if report.losses else None,
-        "dev_accuracy": report.dev_accuracy,
+        "dev_score": report.dev_score,
         "kept_step": report.kept_step,
     }
 
@@ -198,7 +199,7 @@ def fit(
         encoded = learner.encode(sample.rows, sample.fingerprint, advance)
         dev = None
         if splits.get("dev"):
-            dev = (learner.encode(splits["dev"].rows, splits["dev"].fingerprint), splits["dev"].targets)
+            dev = (learner.encode(splits["dev"].rows, splits["dev"].fingerprint), good_on(config, splits["dev"]))
         mlm = None
         if auxiliary is not None and auxiliary.alpha > 0 and learner.lm_loss_trains:
             assert isinstance(learner, PromptLearner)
@@ -209,7 +210,7 @@ def fit(
         report = train(
             learner,
             encoded,
-            torch.tensor(sample.targets) if soft is None else soft,
+            to_learn(config, sample) if soft is None else soft,
             how,
             class_weight=weights,
             dev=dev,
@@ -219,6 +220,17 @@ def fit(
             advance=advance,
         )
     return report, how
+
+
+def to_learn(config: PetConfig, sample: Split) -> Tensor:
+    """What a learner learns of labeled examples: label indices `[examples]` or probabilities `[examples, labels]`."""
+    wanted = torch.from_numpy(resolve.target(config).to_learn(sample.targets))
+    return wanted.float() if wanted.is_floating_point() else wanted
+
+
+def good_on(config: PetConfig, split: Split) -> Callable[[Tensor], float]:
+    """The task's score of label scores `[examples, labels]` on a split."""
+    return lambda scores: score(config, split, scores.numpy())
 
 
 def score_split(learner: Learner, split: Split, clock: Clock, progress: Progress) -> tuple[Tensor, int]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
@@ -13,6 +14,7 @@ from pet_cli.data.load import load
 from pet_cli.errors import UserError
 from pet_cli.report.runs import Configuration, Study
 from pet_cli.report.values import PVP
+from pet_cli.tasks.metrics import is_right
 
 MOST_TEXT = 400
 
@@ -40,19 +42,19 @@ def chosen(study: Study, most: int) -> tuple[list[Configuration], int]:
     best: dict[tuple[str, ...], Configuration] = {}
     for one in study.configurations:
         mark = (*one.runs[0].dataset, *(str(one.values.get(key)) for key in keys))
-        if mark not in best or one.accuracy.mean > best[mark].accuracy.mean:
+        if mark not in best or one.score.mean > best[mark].score.mean:
             best[mark] = one
-    ranked = sorted(best.values(), key=lambda one: -one.accuracy.mean)
+    ranked = sorted(best.values(), key=lambda one: -one.score.mean)
     kept = ranked[:most]
     return [one for one in best.values() if one in kept], len(best) - len(kept)
 
 
 def best_of_each_dataset(study: Study) -> list[Configuration]:
-    """The configuration with the highest mean accuracy on each data set."""
+    """The configuration with the highest mean score on each data set."""
     found = []
     for dataset in study.datasets:
         own = [one for one in study.configurations if one.runs[0].dataset == dataset]
-        found.append(max(own, key=lambda one: one.accuracy.mean))
+        found.append(max(own, key=lambda one: one.score.mean))
     return found
 
 
@@ -67,35 +69,39 @@ def label_probabilities(configuration: Configuration) -> np.ndarray | None:
     total, count = np.zeros((len(labels), len(labels))), np.zeros(len(labels))
     for run in configuration.runs:
         said = run.predictions
-        if said is None or run.labels != labels:
+        if said is None or run.labels != labels or run.kind != "label":
             return None
-        np.add.at(total, said.gold, said.probabilities)
-        np.add.at(count, said.gold, 1)
+        np.add.at(total, list(said.answers.gold), said.answers.probabilities)
+        np.add.at(count, list(said.answers.gold), 1)
     return np.where(count[:, None] > 0, total / np.maximum(count, 1)[:, None], np.nan)
 
 
 def mistakes(configuration: Configuration, most: int) -> list[Mistake]:
-    """The wrong answers given with the highest probability."""
+    """The wrong answers given with the highest probability, where one answer of several is chosen."""
     labels = configuration.runs[0].labels
     probabilities: dict[int, list[np.ndarray]] = {}
     wrong: dict[int, int] = {}
-    gold: dict[int, int] = {}
+    gold: dict[int, Any] = {}
+    names: dict[int, Sequence[str]] = {}
     for run in configuration.runs:
         said = run.predictions
-        if said is None or run.labels != labels:
+        if said is None or run.labels != labels or run.kind not in ("label", "choice"):
             return []
-        for row, truth, answer, line in zip(
-            said.rows.tolist(), said.gold.tolist(), said.predicted.tolist(), said.probabilities, strict=True
+        own = said.answers
+        for row, truth, answer, line, columns in zip(
+            said.rows.tolist(), own.gold, own.predicted, own.probabilities, said.columns, strict=True
         ):
             probabilities.setdefault(row, []).append(line)
-            wrong[row] = wrong.get(row, 0) + (answer != truth)
-            gold[row] = truth
+            wrong[row] = wrong.get(row, 0) + (not is_right(truth, answer))
+            gold[row], names[row] = truth, columns
     found = []
     for row, lines in probabilities.items():
         mean = np.mean(lines, axis=0)
         top = int(mean.argmax())
-        if top != gold[row]:
-            found.append(Mistake(row, labels[gold[row]], labels[top], float(mean[top]), wrong[row], len(lines)))
+        if not is_right(gold[row], top):
+            right = gold[row] if isinstance(gold[row], tuple) else (gold[row],)
+            shown = " or ".join(names[row][index] for index in right)
+            found.append(Mistake(row, shown, names[row][top], float(mean[top]), wrong[row], len(lines)))
     return sorted(found, key=lambda one: (-one.confidence, one.row))[:most]
 
 

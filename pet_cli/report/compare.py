@@ -11,6 +11,7 @@ import numpy as np
 from pet_cli.report.runs import DATASET, Configuration, Run, Study
 from pet_cli.report.statistics import Comparison, holm, paired_bootstrap
 from pet_cli.report.values import PVP, natural
+from pet_cli.tasks.targets import TARGETS
 
 Seeds = tuple[Any, Any]
 MOST_VALUES = 6
@@ -54,7 +55,8 @@ def p_text(p: float) -> str:
 
 
 def differences(pairs: Sequence[tuple[Seeds, Sequence[Run], Sequence[Run]]]) -> np.ndarray | None:
-    """Share right of the first runs minus that of the second, `[seeds, examples]`, aligned by row.
+    """What examples contribute to the score of the first runs minus of the second, `[seeds, examples]`, aligned by
+    row, or by what the rows belong to (questions) where the score is about that.
 
     Pairs under equal seeds are averaged, so a seed counts once however many settings were paired under it.
 
@@ -64,27 +66,31 @@ def differences(pairs: Sequence[tuple[Seeds, Sequence[Run], Sequence[Run]]]) -> 
     Returns:
         None where predictions are missing, share no example, or disagree about what an example's label is.
     """
-    gold: dict[int, str] = {}
+    gold: dict[int, Any] = {}
+    units: dict[Any, None] = {}
     for _, first, second in pairs:
         for run in (*first, *second):
-            if run.predictions is None:
+            said = run.predictions
+            if said is None:
                 return None
-            for row, label in zip(run.predictions.rows.tolist(), run.predictions.gold.tolist(), strict=True):
-                if gold.setdefault(row, run.labels[label]) != run.labels[label]:
+            target = TARGETS[run.kind](tuple(run.labels))
+            for row, answer, columns in zip(said.rows.tolist(), said.answers.gold, said.columns, strict=True):
+                shown = target.shown(answer, columns)
+                if gold.setdefault(row, shown) != shown:
                     return None
-    place = {row: number for number, row in enumerate(sorted(gold))}
+            units.update(dict.fromkeys(said.units))
+    place = {unit: number for number, unit in enumerate(sorted(units, key=natural))}
 
-    def right(runs: Sequence[Run]) -> np.ndarray:
+    def contributed(runs: Sequence[Run]) -> np.ndarray:
         table = np.full((len(runs), len(place)), np.nan)
         for line, run in zip(table, runs, strict=True):
             assert run.predictions is not None
-            where = [place[row] for row in run.predictions.rows.tolist()]
-            line[where] = run.predictions.gold == run.predictions.predicted
+            line[[place[unit] for unit in run.predictions.units]] = run.predictions.contributions
         return table.mean(axis=0)  # NaN where one of the runs did not score the example
 
     by_seed: dict[Seeds, list[np.ndarray]] = {}
     for seeds, first, second in pairs:
-        by_seed.setdefault(seeds, []).append(right(first) - right(second))
+        by_seed.setdefault(seeds, []).append(contributed(first) - contributed(second))
     lines = []
     for own in by_seed.values():
         stacked = np.stack(own)
@@ -131,7 +137,7 @@ def _one_setting(study: Study, runs: Sequence[Run], key: str, values: Sequence[A
     def mean(value: Any) -> float:
         """Over what all values have a run for, so that no value gains by easier company; else over all."""
         side = sides[str(value)]
-        return float(np.mean([run.accuracy for mark in everywhere or side for run in side[mark]]))
+        return float(np.mean([run.score for mark in everywhere or side for run in side[mark]]))
 
     best = max(values, key=mean)
     found = []
@@ -161,7 +167,7 @@ def by_configuration(study: Study, most: int = 5) -> list[Verdict]:
     found = []
     for dataset, title in study.datasets.items():
         own = [one for one in study.configurations if one.runs[0].dataset == dataset]
-        ranked = sorted(own, key=lambda one: -one.accuracy.mean)
+        ranked = sorted(own, key=lambda one: -one.score.mean)
         prefix = f"{title}: " if len(study.datasets) > 1 else ""
         keys = [key for key in study.keys if len({str(one.values.get(key)) for one in own}) > 1]
         if len(keys) < 2:

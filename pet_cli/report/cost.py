@@ -1,4 +1,4 @@
-"""Time, memory and trained parameters beside accuracy."""
+"""Time, memory and trained parameters beside the score."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from pet_cli.report.values import PVP, shown
 
 
 def cost_section(study: Study) -> Section | None:
-    """Time, memory and trained parameters beside accuracy."""
+    """Time, memory and trained parameters beside the score."""
     runs = [run for run in study.runs if isinstance(_seconds(run), float)]
     if not runs:
         return None
@@ -22,7 +22,7 @@ def cost_section(study: Study) -> Section | None:
     groups = list(grouped(runs, keys).values())
     cells = []
     for group in groups:
-        accuracy = estimate([run.accuracy for run in group])
+        own = estimate([run.score for run in group])
         seconds = [value for run in group if (value := _seconds(run)) is not None]
         speed = _numbers(group, "test_examples_per_second")
         memory, device = _numbers(group, "peak_memory_bytes"), _numbers(group, "peak_device_memory_bytes")
@@ -30,7 +30,7 @@ def cost_section(study: Study) -> Section | None:
         cells.append(
             (
                 *(shown(key, group[0].values.get(key)) for key in keys),
-                wording.mean_std(accuracy),
+                wording.mean_std(own),
                 f"{np.median(seconds):.2f}",
                 f"{np.median(speed):,.0f}" if speed else "–",
                 f"{min(memory) / 2**20:,.0f}" if memory else "–",
@@ -39,7 +39,7 @@ def cost_section(study: Study) -> Section | None:
             )
         )
     columns = (
-        *keys, "accuracy", "seconds", "examples/s", "memory, MiB", "GPU memory, MiB", "trained parameters"
+        *keys, study.score_title, "seconds", "examples/s", "memory, MiB", "GPU memory, MiB", "trained parameters"
     )  # fmt: skip
     if all(row[-2] == "–" for row in cells):
         columns = (*columns[:-2], columns[-1])
@@ -67,13 +67,13 @@ def _cost_plot(study: Study, groups: Sequence[Sequence[Run]]) -> Picture:
     points = []
     for number, name in enumerate(names):
         for group in by_series[name]:
-            accuracy = estimate([run.accuracy for run in group])
+            own = estimate([run.score for run in group])
             seconds = float(np.median([_seconds(run) or 0.0 for run in group]))
-            points.append((number, max(seconds, 1e-3), accuracy.mean, accuracy.std or 0.0))
-    caption = "Mean accuracy over median time; the bar is one standard deviation over the runs."
+            points.append((number, max(seconds, 1e-3), own.mean, own.std or 0.0))
+    caption = f"Mean {study.score_title} over median time; the bar is one standard deviation over the runs."
     if len(names) < len(by_series):
         caption += f" The {len(names)} settings with the most runs, of {len(by_series)}."
-    return plots.beside("cost", caption, points, names, "seconds of a run")
+    return plots.beside("cost", caption, points, names, "seconds of a run", study.score_title)
 
 
 def _seconds(run: Run) -> float | None:

@@ -19,11 +19,11 @@ MOST_SENTENCES = 8
 def _shots(run: Run) -> float:
     """Training examples of each label; all of them where none were drawn, on the mean."""
     own = run.values.get("data.shots")
-    return float(own) if isinstance(own, (int, float)) else run.metrics.get("n_train", 0) / len(run.labels)
+    return float(own) if isinstance(own, (int, float)) else run.metrics.get("n_train", 0) / max(1, len(run.labels))
 
 
 def curve_section(study: Study) -> Section | None:
-    """Accuracy against shots."""
+    """The score against shots."""
     pictures: list[Picture] = []
     keys = study.series_keys()
     left = 0
@@ -35,7 +35,7 @@ def curve_section(study: Study) -> Section | None:
         for series in grouped(runs, own_keys).values():
             by_shots: dict[float, list[float]] = {}
             for run in sorted(series, key=_shots):
-                by_shots.setdefault(_shots(run), []).append(run.accuracy)
+                by_shots.setdefault(_shots(run), []).append(run.score)
             points = {shots: estimate(values) for shots, values in by_shots.items()}
             line = plots.Line(
                 study.label(series[0].values, own_keys) or "all runs",
@@ -52,11 +52,14 @@ def curve_section(study: Study) -> Section | None:
         lines = lines[: plots.MOST_SERIES]
         if not lines or len(pictures) == MOST_PANELS:
             continue
-        caption = (
-            f"{title}. " if len(study.datasets) > 1 else ""
-        ) + "Mean accuracy over patterns, verbalizers and seeds; the band is one standard deviation over the runs."
+        caption = (f"{title}. " if len(study.datasets) > 1 else "") + (
+            f"Mean {study.score_title} over patterns, verbalizers and seeds; the band is one standard deviation over "
+            "the runs."
+        )
         flat = flat[: plots.MOST_SERIES - len(lines)]
-        pictures.append(plots.curves(f"learning-curve-{len(pictures) + 1}", caption, lines, ticks, flat))
+        pictures.append(
+            plots.curves(f"learning-curve-{len(pictures) + 1}", caption, lines, ticks, flat, study.score_title)
+        )
     if not pictures:
         return None
     blocks: list[Block] = [Figures(tuple(pictures))]

@@ -17,7 +17,7 @@ def confusion_section(study: Study) -> Section | None:
     configurations, left = answers.chosen(study, MOST_PANELS)
     pictures = []
     for number, one in enumerate(configurations, start=1):
-        if len({tuple(run.labels) for run in one.runs}) > 1:
+        if len({tuple(run.labels) for run in one.runs}) > 1 or any(run.kind != "label" for run in one.runs):
             continue
         title = answers.describe(study, one)
         caption = f"{wording.count(len(one.runs), 'run')}."

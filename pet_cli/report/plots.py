@@ -138,7 +138,7 @@ def strip(
     rows: Sequence[str],
     points: Sequence[tuple[int, int, float]],
     series: Sequence[str],
-    x_label: str = "accuracy",
+    x_label: str,
 ) -> Picture:
     """Every value as a dot on its row, a tick at the mean of each row and series.
 
@@ -291,7 +291,7 @@ def shares(name: str, caption: str, rows: Sequence[str], parts: Mapping[str, Seq
         axes.set_xticks([0, 0.25, 0.5, 0.75, 1], ["0 %", "25 %", "50 %", "75 %", "100 %"])
         axes.tick_params(axis="y", length=0)
         axes.spines["left"].set_visible(False)
-        axes.set_xlabel("share of the variance of accuracy")
+        axes.set_xlabel("share of the variance")
         figure.legend(*axes.get_legend_handles_labels(), loc="outside upper left", ncols=_columns(list(parts)))
 
     spoken = [
@@ -303,9 +303,9 @@ def shares(name: str, caption: str, rows: Sequence[str], parts: Mapping[str, Seq
 
 
 def curves(
-    name: str, caption: str, lines: Sequence[Line], ticks: Mapping[float, str], flat: Sequence[Line] = ()
+    name: str, caption: str, lines: Sequence[Line], ticks: Mapping[float, str], flat: Sequence[Line], y_label: str
 ) -> Picture:
-    """Accuracy against shots, a band around each line.
+    """The score against shots, a band around each line.
 
     Args:
         ticks: place on the axis -> what to write there.
@@ -334,7 +334,7 @@ def curves(
         axes.yaxis.set_major_locator(MaxNLocator(6))
         axes.grid()
         axes.set_xlabel("training examples of each label (shots)")
-        axes.set_ylabel("accuracy")
+        axes.set_ylabel(y_label)
         if len(names) > 1:
             figure.legend(*axes.get_legend_handles_labels(), loc="outside upper left", ncols=_columns(names))
 
@@ -346,12 +346,17 @@ def curves(
 
 
 def beside(
-    name: str, caption: str, points: Sequence[tuple[int, float, float, float]], series: Sequence[str], x_label: str
+    name: str,
+    caption: str,
+    points: Sequence[tuple[int, float, float, float]],
+    series: Sequence[str],
+    x_label: str,
+    y_label: str,
 ) -> Picture:
-    """Accuracy over a cost on a logarithmic axis.
+    """The score over a cost on a logarithmic axis.
 
     Args:
-        points: (series, cost, accuracy, standard deviation).
+        points: (series, cost, score, standard deviation).
     """
     series, key = drawable(series, "series")
 
@@ -380,7 +385,7 @@ def beside(
         axes.yaxis.set_major_locator(MaxNLocator(6))
         axes.grid()
         axes.set_xlabel(x_label)
-        axes.set_ylabel("accuracy")
+        axes.set_ylabel(y_label)
         if len(series) > 1:
             figure.legend(*axes.get_legend_handles_labels(), loc="outside upper left", ncols=_columns(series))
 

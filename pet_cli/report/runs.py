@@ -17,8 +17,10 @@ from pet_cli.report.statistics import Estimate, estimate
 from pet_cli.report.values import CORE, PVP, brief, natural, shown
 from pet_cli.results import summary
 from pet_cli.runs import states, store
+from pet_cli.tasks.metrics import METRICS, Answers, contributions, is_metric, named, score, values
+from pet_cli.tasks.targets import TARGETS
 
-# Settings that say what is classified: accuracies are compared within equal ones only.
+# Settings that say what is classified: scores are compared within equal ones only.
 DATASET = ("task", "data.path", "data.fields", "data.label", "data.labels", "data.test_fraction")
 
 
@@ -28,14 +30,16 @@ class Predictions:
 
     Attributes:
         rows: the examples' rows in the source, `[examples]`.
-        gold, predicted: label indices, `[examples]`.
-        probabilities: `[examples, labels]`.
+        answers: what was right and what was predicted, with the probabilities.
+        columns: of each example what its probabilities are of: the labels, or its own candidates.
+        units, contributions: what each unit (a row, or a group of rows) contributes to the score, `[units]`.
     """
 
     rows: np.ndarray
-    gold: np.ndarray
-    predicted: np.ndarray
-    probabilities: np.ndarray
+    answers: Answers
+    columns: Sequence[Sequence[str]]
+    units: Sequence[Any]
+    contributions: np.ndarray
 
 
 @dataclass(frozen=True, eq=False)
@@ -56,8 +60,18 @@ class Run:
     overrides: tuple[str, ...]
 
     @property
-    def accuracy(self) -> float:
-        return float(self.metrics["accuracy"])
+    def score(self) -> float:
+        return score(self.metrics)[1]
+
+    @property
+    def metric(self) -> str:
+        """The name of the metric that the score is."""
+        return score(self.metrics)[0]
+
+    @property
+    def kind(self) -> str:
+        """Of the task's target."""
+        return str(self.metrics.get("target", "label"))
 
     @property
     def labels(self) -> list[str]:
@@ -84,7 +98,7 @@ class Run:
     def predictions(self) -> Predictions | None:
         """None where the file is gone."""
         path = self.folder / "predictions.jsonl"
-        return _predictions(path, self.labels) if path.is_file() else None
+        return _predictions(path, self.kind, self.labels, self.metric) if path.is_file() else None
 
 
 @dataclass(frozen=True, eq=False)
@@ -95,12 +109,12 @@ class Configuration:
     runs: tuple[Run, ...]
 
     @functools.cached_property
-    def accuracy(self) -> Estimate:
-        return estimate([run.accuracy for run in self.runs])
+    def score(self) -> Estimate:
+        return estimate([run.score for run in self.runs])
 
-    @functools.cached_property
-    def macro_f1(self) -> Estimate:
-        return estimate([float(run.metrics["macro_f1"]) for run in self.runs])
+    def metric(self, name: str) -> Estimate:
+        """Of the score by its name `score`, or of a metric that all runs have."""
+        return self.score if name == "score" else estimate([float(run.metrics[name]) for run in self.runs])
 
 
 @dataclass(frozen=True)
@@ -139,6 +153,21 @@ class Study:
         if len(set(names)) < len(names):
             names = [f"{name}, {number}" for number, name in enumerate(names, start=1)]
         return dict(zip(first, names, strict=True))
+
+    @functools.cached_property
+    def metrics(self) -> dict[str, str]:
+        """What tables show, with its titles: the score, and a second metric that all runs have."""
+        return summary.shown_metrics(self.rows)
+
+    @property
+    def score_title(self) -> str:
+        return self.metrics["score"]
+
+    @functools.cached_property
+    def range(self) -> tuple[float, float]:
+        """The lowest and the highest that a score here can be."""
+        own = [METRICS[run.metric.partition(":")[0]] for run in self.runs]
+        return min(metric.low for metric in own), max(metric.high for metric in own)
 
     def series_keys(self) -> list[str]:
         """What sets lines and colours of a plot apart: all but pattern, verbalizer and shots."""
@@ -231,25 +260,38 @@ def _files(folder: Path) -> tuple[dict[str, Any], dict[str, Any], dict[str, Any]
 def _problem(metrics: Any) -> str | None:
     if not isinstance(metrics, dict):
         return "it is not a mapping"
-    for name in ("accuracy", "macro_f1"):
-        if not isinstance(metrics.get(name), (int, float)) or not 0 <= metrics[name] <= 1:
-            return f"no {name}"
-    labels, table = metrics.get("labels"), metrics.get("confusion")
-    if not isinstance(labels, list) or not labels:
+    problem = _no_score(metrics)
+    if problem:
+        return problem
+    kind, labels, table = metrics.get("target", "label"), metrics.get("labels"), metrics.get("confusion")
+    if kind not in TARGETS:
+        return f"an unknown kind of target, {kind}"
+    if not isinstance(labels, list) or not (labels or kind == "choice"):
         return "no labels"
-    try:
-        square = np.asarray(table, dtype=float).shape == (len(labels), len(labels))
-    except (TypeError, ValueError):
-        square = False
-    if not square:
-        return "no confusion matrix of its labels"
+    if kind == "label":
+        try:
+            square = np.asarray(table, dtype=float).shape == (len(labels), len(labels))
+        except (TypeError, ValueError):
+            square = False
+        if not square:
+            return "no confusion matrix of its labels"
     members = metrics.get("members", [])
-    numbers = ("accuracy", "macro_f1")
     if not isinstance(members, list) or not all(
-        isinstance(one, dict) and "name" in one and all(isinstance(one.get(name), (int, float)) for name in numbers)
-        for one in members
+        isinstance(one, dict) and "name" in one and not _no_score(one) for one in members
     ):
         return "its members are not as a run writes them"
+    return None
+
+
+def _no_score(metrics: Mapping[str, Any]) -> str | None:
+    """What is wrong with the numbers of a run or a member."""
+    try:
+        name, value = score(metrics)
+        found = values(metrics)
+    except (KeyError, TypeError, ValueError):
+        return "no score"
+    if not is_metric(name) or not all(-1 <= number <= 1 for number in (value, *found.values())):
+        return "no score"
     return None
 
 
@@ -275,23 +317,33 @@ def _run(
     )
 
 
-def _predictions(path: Path, labels: Sequence[str]) -> Predictions:
-    index = {label: number for number, label in enumerate(labels)}
-    rows, gold, predicted, probabilities = [], [], [], []
+def _predictions(path: Path, kind: str, labels: Sequence[str], metric: str) -> Predictions:
+    target = TARGETS[kind](tuple(labels))
+    rows, gold, predicted, shares, columns, groups = [], [], [], [], [], []
     try:
         for line in path.read_text(encoding="utf-8").split("\n"):
             if not line:
                 continue
             one = json.loads(line)
-            gold.append(index[str(one["gold"])])
-            predicted.append(index[str(one["predicted"])])
-            probabilities.append([float(one["probabilities"][label]) for label in labels])
+            own = list(target.columns(list(one["probabilities"])))
+            shares.append([float(one["probabilities"][name]) for name in own])
+            gold.append(target.read(one["gold"], own))
+            predicted.append(target.read(one["predicted"], own))
+            columns.append(own)
+            groups.append(one.get("group"))
             rows.append(int(one["row"]))
     except (ValueError, KeyError, TypeError, OSError) as error:
         raise UserError(f"{path}, line {len(rows) + 1}: damaged ({type(error).__name__}).") from None
     if not rows:
         raise UserError(f"{path} is empty.")
-    return Predictions(np.array(rows), np.array(gold), np.array(predicted), np.array(probabilities))
+    most = max(map(len, shares))
+    table = np.array([line + [0.0] * (most - len(line)) for line in shares])
+    grouped = None if None in groups else groups
+    answers = Answers(kind, gold, predicted, table, tuple(labels), grouped, columns if kind == "choice" else ())
+    units, parts = contributions(answers, named(metric, kind, labels)[0])
+    if grouped is None:
+        units = [rows[int(str(place))] for place in units]
+    return Predictions(np.array(rows), answers, columns, units, parts)
 
 
 # --- grouping ------------------------------------------------------------------------------------------------------

@@ -67,10 +67,10 @@ def in_short(
         sentence = summary.spread(summary.summarise(rows))
         own = [one for one in study.configurations if one.runs[0].dataset == dataset]
         if sentence is None:
-            best = max(own, key=lambda one: one.accuracy.mean)
-            sentence = f"Accuracy {wording.mean_std(best.accuracy)}, macro-F1 {wording.mean_std(best.macro_f1)}" + (
-                f" ({wording.count(best.accuracy.n, 'seed')})." if best.accuracy.n > 1 else "."
-            )
+            best = max(own, key=lambda one: one.score.mean)
+            numbers = [f"{name} {wording.mean_std(best.metric(own))}" for own, name in study.metrics.items()]
+            seeds = f" ({wording.count(best.score.n, 'seed')})" if best.score.n > 1 else ""
+            sentence = wording.sentence(", ".join(numbers)) + f"{seeds}."
         items.append(prefix + sentence)
     if sources:
         title, own_sources = spread.pooled(sources)
@@ -115,21 +115,20 @@ def result_table(study: Study) -> Table:
     rows = []
     for one in study.configurations:
         settings = [shown(key, one.values.get(key)) for key in keys]
-        rows.append(
-            (*settings, wording.mean_std(one.accuracy), wording.interval(one.accuracy), wording.mean_std(one.macro_f1))
-        )
-    n = len(keys)
+        numbers = [wording.mean_std(one.metric(name)) for name in study.metrics]
+        rows.append((*settings, numbers[0], wording.interval(one.score, *study.range), *numbers[1:]))
+    n, titles = len(keys), list(study.metrics.values())
     return Table(
         title="",
-        columns=(*keys, "accuracy", "95 % interval", "macro-F1", "runs"),
-        rows=tuple((*row, str(one.accuracy.n)) for row, one in zip(rows, study.configurations, strict=True)),
-        numeric=frozenset(range(n, n + 4)),
+        columns=(*keys, titles[0], "95 % interval", *titles[1:], "runs"),
+        rows=tuple((*row, str(one.score.n)) for row, one in zip(rows, study.configurations, strict=True)),
+        numeric=frozenset(range(n, n + len(titles) + 2)),
         strong=frozenset(i for i, one in enumerate(study.configurations) if one in best),
     )
 
 
 def result_section(study: Study) -> Section:
-    several = any(one.accuracy.n > 1 for one in study.configurations)
+    several = any(one.score.n > 1 for one in study.configurations)
     note = (
         "Mean ± standard deviation over seeds; the interval is for the mean, by Student's t, so it takes for granted "
         "that the seeds are a fair draw. The best mean is set in bold; see the comparisons before calling it better. "

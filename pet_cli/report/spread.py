@@ -75,14 +75,14 @@ def _strip(
     names = [study.label(group[0].values, setting_keys) for group in settings]
     if len(settings) <= 3 and len(pvps) <= 30:
         row_of = {run: number for number, group in enumerate(pvps) for run in group}
-        points = [(row_of[run], number, run.accuracy) for number, group in enumerate(settings) for run in group]
+        points = [(row_of[run], number, run.score) for number, group in enumerate(settings) for run in group]
         rows = [study.label(group[0].values, keys) for group in pvps]
         caption = "Each dot is a run, each tick the mean of its row."
-        return plots.strip("spread", caption, rows, points, names)
+        return plots.strip("spread", caption, rows, points, names, study.score_title)
     most = sorted(settings, key=lambda group: -len(group))[:30]
     kept = [(group, name) for group, name in zip(settings, names, strict=True) if group in most]
     points = [
-        (number, 0, float(np.mean([run.accuracy for run in own])))
+        (number, 0, float(np.mean([run.score for run in own])))
         for number, (group, _) in enumerate(kept)
         for own in grouped(group, keys).values()
     ]
@@ -90,7 +90,7 @@ def _strip(
     caption = f"Each dot is one {what}, the mean over its seeds; each tick the mean of its row."
     if len(kept) < len(settings):
         caption += f" The {len(kept)} settings with the most runs, of {len(settings)}."
-    return plots.strip("spread", caption, [name for _, name in kept], points, [what])
+    return plots.strip("spread", caption, [name for _, name in kept], points, [what], study.score_title)
 
 
 def _heat_maps(
@@ -108,7 +108,7 @@ def _heat_maps(
         table = np.full((len(rows), len(columns)), np.nan)
         for (pattern, verbalizer), own in cells.items():
             at = [str(row) for row in rows].index(pattern), [str(column) for column in columns].index(verbalizer)
-            table[at] = np.mean([run.accuracy for run in own])
+            table[at] = np.mean([run.score for run in own])
         panels.append((group, rows, columns, table))
     if not panels:
         return [], 0
@@ -119,7 +119,7 @@ def _heat_maps(
     pictures = [
         plots.heat_map(
             f"heat-map-{number}",
-            "Mean accuracy over seeds.",
+            f"Mean {study.score_title} over seeds.",
             study.label(group[0].values, setting_keys),
             [brief("pattern", row) for row in rows],
             [brief("verbalizer", column) for column in columns],
@@ -144,7 +144,7 @@ def decompositions(study: Study) -> list[tuple[str, Decomposition]]:
             factors |= {key: [str(run.values.get(key)) for run in group] for key in PVP}
         factors["sample"] = [str(run.seeds[0]) for run in group]
         factors["training seed"] = [str(run.seeds[1]) for run in group]
-        own = decompose([run.accuracy for run in group], factors)
+        own = decompose([run.score for run in group], factors)
         # Seeds alone, one run each: all of the variance is theirs, which says nothing.
         if own is None or own.n < 3 or (own.saturated and not set(factors) & set(PVP) - set(own.fixed)):
             continue
@@ -270,7 +270,9 @@ def source_section(study: Study, found: Sequence[tuple[str, Decomposition]]) -> 
         name: [sum(source.share for source in own.sources if source.name == name) for _, own in kept] for name in names
     } | {rest: [own.rest for _, own in kept]}
     rows = [title or "all runs" for title, _ in kept]
-    picture = plots.shares("sources", "The variance of accuracy over runs, by what varied.", rows, parts, rest)
+    picture = plots.shares(
+        "sources", f"The variance of {study.score_title} over runs, by what varied.", rows, parts, rest
+    )
     title, whole = pooled(found)
     blocks: list[Block] = [
         Text(f"{title}: {finding(whole)} {advice(whole)}" if title else f"{finding(whole)} {advice(whole)}")

@@ -1,6 +1,6 @@
-"""What runs say beyond their means: intervals, where the variance comes from, paired comparisons. numpy only.
+"""What runs say beyond their means: intervals, where the variance comes from, paired comparisons.
 
-Accuracies are shares in [0, 1] throughout.
+Values are scores of runs, whatever metric they are, higher being better.
 """
 
 from __future__ import annotations
@@ -34,35 +34,15 @@ class Estimate:
     high: float | None
 
 
-def t_quantile(df: int, level: float = 0.95) -> float:
-    """The two-sided quantile of Student's t: |T| stays below it with probability `level`.
-
-    With t = sqrt(df) tan(a), the density of the angle `a` is proportional to cos(a) ** (df - 1) on a bounded
-    interval: the distribution function is a quadrature, its inverse a bisection.
-    """
-    nodes, weights = np.polynomial.legendre.leggauss(200)
-
-    def mass(angle: float) -> float:
-        at = angle * (nodes + 1) / 2
-        return float((weights * np.cos(at) ** (df - 1)).sum() * angle / 2)
-
-    # Beyond this angle the density is nothing; a shorter range keeps the quadrature exact for many degrees of freedom.
-    end = min(math.pi / 2, 40 / math.sqrt(df))
-    wanted = level * mass(end)
-    low, high = 0.0, end
-    for _ in range(80):
-        middle = (low + high) / 2
-        low, high = (middle, high) if mass(middle) < wanted else (low, middle)
-    return math.sqrt(df) * math.tan(low)
-
-
 def estimate(values: Sequence[float], level: float = 0.95) -> Estimate:
     """Mean, standard deviation and t-interval of at least one value."""
     n, mean = len(values), float(np.mean(values))
     if n < 2:
         return Estimate(n, mean, None, None, None)
+    from scipy import stats
+
     std = float(np.std(values, ddof=1))
-    half = t_quantile(n - 1, level) * std / math.sqrt(n)
+    half = float(stats.t.ppf((1 + level) / 2, n - 1)) * std / math.sqrt(n)
     return Estimate(n, mean, std, mean - half, mean + half)
 
 
@@ -86,7 +66,7 @@ class Source:
 
 @dataclass(frozen=True)
 class Decomposition:
-    """The variance of accuracies over runs, by factor.
+    """The variance of scores over runs, by factor.
 
     Attributes:
         std: standard deviation of all values (n - 1).
@@ -188,7 +168,7 @@ def _mean_gain(value: Mapping[frozenset[int], float], index: int) -> float:
 
 @dataclass(frozen=True)
 class Comparison:
-    """A minus B in accuracy.
+    """A minus B in score.
 
     Attributes:
         low, high: the 95 % percentile interval over the draws.
@@ -210,7 +190,8 @@ def paired_bootstrap(difference: np.ndarray, draws: int = DRAWS, seed: int = 0) 
     three seeds. A single seed is kept, and the answer then speaks of these trained models only.
 
     Args:
-        difference: A right minus B right, in [-1, 1], `[seeds, examples]`; NaN where a seed did not score an example.
+        difference: what an example contributes to the score of A minus to that of B, `[seeds, examples]`; NaN where
+            a seed did not score an example.
     """
     seeds, examples = difference.shape
     rng = np.random.default_rng(seed)

@@ -19,10 +19,15 @@ def mean_std(one: Estimate) -> str:
     return f"{one.mean:.3f}" + (f" ± {one.std:.3f}" if one.std is not None else "")
 
 
-def interval(one: Estimate) -> str:
+def sentence(text: str) -> str:
+    """With a capital letter at its start."""
+    return text[:1].upper() + text[1:]
+
+
+def interval(one: Estimate, least: float = 0.0, most: float = 1.0) -> str:
     if one.low is None or one.high is None:
         return "–"
-    return f"{max(0.0, one.low):.3f}–{min(1.0, one.high):.3f}"
+    return f"{max(least, one.low):.3f}–{min(most, one.high):.3f}"
 
 
 def together(names: Sequence[str]) -> str:

@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import csv
-import io
 import json
-import statistics
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -13,9 +10,10 @@ from typing import Any
 from pet_cli.base.files import read_json, write_text
 from pet_cli.runs import states
 from pet_cli.runs.store import read_config
+from pet_cli.tasks.metrics import is_metric, score, title, values
 
 SEEDS = ("seed", "data.seed", "trainer.seed")
-METRICS = ("accuracy", "macro_f1", "calibration_error", "n_train", "n_test")
+FACTS = ("metric", "score", "calibration_error", "n_train", "n_test")
 GROUPS = ("task", "method", "model", "tuning", "scoring", "ensemble")
 
 
@@ -62,6 +60,7 @@ def table(folders: Sequence[Path]) -> list[dict[str, Any]]:
     """
     rows = [row(folder) for folder in folders]
     keys = list(dict.fromkeys(key for r in rows for key in r["overrides"] if key not in ("experiment", "resume")))
+    names = list(dict.fromkeys(name for r in rows for name in values(r.get("metrics", {}))))
     flat = []
     for r in rows:
         config = r.get("config", {})
@@ -78,8 +77,9 @@ def table(folders: Sequence[Path]) -> list[dict[str, Any]]:
         for key in SEEDS:
             line[key] = select(config, key) if config else r["overrides"].get(key)
         metrics = r.get("metrics", {})
-        line |= {name: metrics.get(name) for name in METRICS}
-        line |= {"status": r["status"], "error": r["error"]}
+        name, value = score(metrics) if metrics else (None, None)
+        line |= {"metric": name, "score": value, **{own: metrics.get(own) for own in names}}
+        line |= {own: metrics.get(own) for own in FACTS[2:]} | {"status": r["status"], "error": r["error"]}
         flat.append(line)
     for key in setting_keys(flat):
         known = {str(line[key]): line[key] for line, r in zip(flat, rows, strict=True) if "config" in r}
@@ -91,23 +91,31 @@ def table(folders: Sequence[Path]) -> list[dict[str, Any]]:
 
 def summarise(rows: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
     """One row for each configuration, all seeds together: mean, std (n - 1), n of each metric, and failures."""
-    keys = setting_keys(rows)
-    groups: dict[tuple[str, ...], list[Mapping[str, Any]]] = {}
-    for line in rows:  # as text: a run cut short knows its settings as they were written
-        groups.setdefault(tuple(str(line.get(key)) for key in keys), []).append(line)
+    import pandas as pd
+
+    keys, metrics = setting_keys(rows), ["score", *metric_names(rows), "calibration_error"]
+    frame = pd.DataFrame(list(rows), dtype=object)
+    for metric in metrics:
+        frame[metric] = pd.to_numeric(frame[metric])
+    # As text: a run cut short knows its settings as they were written.
+    groups = frame.groupby([frame[key].map(str).rename(key) for key in keys], sort=False)
     summary = []
-    for texts in sorted(groups, key=lambda texts: [_order(text) for text in texts]):
-        members = groups[texts]
-        values = [members[0].get(key) for key in keys]
-        done = [member for member in members if member["status"] == "done"]
-        out: dict[str, Any] = dict(zip(keys, values, strict=True))
-        for metric in ("accuracy", "macro_f1", "calibration_error"):
-            numbers = [member[metric] for member in done]
-            out[f"{metric}_mean"] = statistics.fmean(numbers) if numbers else None
-            out[f"{metric}_std"] = statistics.stdev(numbers) if len(numbers) > 1 else None
+    for texts in sorted(groups.groups, key=lambda texts: [_order(text) for text in _tuple(texts)]):
+        members = frame.loc[groups.groups[texts]]
+        done = members[members["status"] == "done"]
+        out: dict[str, Any] = {key: members[key].iloc[0] for key in keys}
+        out["metric"] = next(iter(done["metric"]), None)
+        for metric in metrics:
+            mean, std = done[metric].mean(), done[metric].std()
+            out[f"{metric}_mean"] = None if pd.isna(mean) else float(mean)
+            out[f"{metric}_std"] = None if pd.isna(std) else float(std)
         out |= {"n": len(done), "failed": len(members) - len(done)}
         summary.append(out)
     return summary
+
+
+def _tuple(texts: Any) -> tuple[str, ...]:
+    return texts if isinstance(texts, tuple) else (texts,)
 
 
 def _order(value: Any) -> tuple[int, float, str]:
@@ -118,10 +126,24 @@ def _order(value: Any) -> tuple[int, float, str]:
         return (1, 0.0, str(value))
 
 
+def metric_names(rows: Sequence[Mapping[str, Any]]) -> list[str]:
+    """The columns of a table that are metrics, by their own names."""
+    return [key for key in rows[0] if is_metric(key)] if rows else []
+
+
+def shown_metrics(rows: Sequence[Mapping[str, Any]]) -> dict[str, str]:
+    """What a table has room for, with its titles: the score, and a second metric that all runs have."""
+    done = [row for row in rows if row["status"] == "done"]
+    scores = {row["metric"] for row in done}
+    second = [name for name in metric_names(rows) if name not in scores and all(row[name] is not None for row in done)]
+    first = title(scores.pop()) if len(scores) == 1 else "score"
+    return {"score": first, **{name: title(name) for name in second[:1]}}
+
+
 def setting_keys(rows: Sequence[Mapping[str, Any]]) -> list[str]:
     """The columns of a table that are settings other than seeds."""
-    skip = {"run", "path", "status", "error", *SEEDS, *METRICS}
-    return [key for key in rows[0] if key not in skip] if rows else []
+    skip = {"run", "path", "status", "error", *SEEDS, *FACTS}
+    return [key for key in rows[0] if key not in skip and not is_metric(key)] if rows else []
 
 
 def varied(rows: Sequence[Mapping[str, Any]], keys: Sequence[str]) -> list[str]:
@@ -130,31 +152,32 @@ def varied(rows: Sequence[Mapping[str, Any]], keys: Sequence[str]) -> list[str]:
 
 
 def spread(summary: Sequence[Mapping[str, Any]]) -> str | None:
-    """Best and worst configuration by mean accuracy and their distance, in a sentence."""
-    scored = [line for line in summary if line["accuracy_mean"] is not None]
-    keys = varied(summary, [key for key in summary[0] if "_mean" not in key and "_std" not in key and key != "n"])
-    keys = [key for key in keys if key != "failed"]
-    if len(scored) < 2 or not keys:
+    """Best and worst configuration by mean score and their distance, in a sentence; None for several metrics."""
+    scored = [line for line in summary if line["score_mean"] is not None]
+    keys = varied(summary, [key for key in summary[0] if "_mean" not in key and "_std" not in key])
+    keys = [key for key in keys if key not in ("n", "failed", "metric")]
+    if len(scored) < 2 or not keys or len({line["metric"] for line in scored}) > 1:
         return None
 
     def name(line: Mapping[str, Any]) -> str:
         return " ".join(f"{key}={line[key]}" for key in keys)
 
-    best = max(scored, key=lambda line: line["accuracy_mean"])
-    worst = min(scored, key=lambda line: line["accuracy_mean"])
-    gap = 100 * (best["accuracy_mean"] - worst["accuracy_mean"])
+    best = max(scored, key=lambda line: line["score_mean"])
+    worst = min(scored, key=lambda line: line["score_mean"])
+    gap = 100 * (best["score_mean"] - worst["score_mean"])
+    if best["score_mean"] == worst["score_mean"]:
+        return f"All {len(scored)} configurations come to the same, {best['score_mean']:.3f}."
     return (
-        f"Best {name(best)} ({best['accuracy_mean']:.3f}), worst {name(worst)} ({worst['accuracy_mean']:.3f}): "
+        f"Best {name(best)} ({best['score_mean']:.3f}), worst {name(worst)} ({worst['score_mean']:.3f}): "
         f"a spread of {gap:.1f} points."
     )
 
 
 def _csv(rows: Sequence[Mapping[str, Any]]) -> str:
-    text = io.StringIO()
-    writer = csv.DictWriter(text, list(rows[0]), lineterminator="\n")
-    writer.writeheader()
-    writer.writerows(rows)
-    return text.getvalue()
+    import pandas as pd
+
+    text: str = pd.DataFrame(list(rows), dtype=object).to_csv(index=False, lineterminator="\n")
+    return text
 
 
 def write_sweep(folder: Path) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
@@ -181,10 +204,11 @@ def markdown(summary: Sequence[Mapping[str, Any]], rows: Sequence[Mapping[str, A
     keys = varied(summary, setting_keys(rows))
     shared = [key for key in setting_keys(rows) if key not in keys and summary[0].get(key) is not None]
     lines = ["# Sweep", "", " · ".join(f"{key}={summary[0][key]}" for key in shared), ""]
-    lines.append("| " + " | ".join([*keys, "accuracy", "macro-F1", "n"]) + " |")
-    lines.append("|" + "---|" * (len(keys) + 3))
+    shown = shown_metrics(rows)
+    lines.append("| " + " | ".join([*keys, *shown.values(), "n"]) + " |")
+    lines.append("|" + "---|" * (len(keys) + len(shown) + 1))
     for line in summary:
-        cells = [*(str(line[key]) for key in keys), mean_std(line, "accuracy"), mean_std(line, "macro_f1")]
+        cells = [*(str(line[key]) for key in keys), *(mean_std(line, metric) for metric in shown)]
         lines.append("| " + " | ".join([*cells, str(line["n"])]) + " |")
     sentence = spread(summary)
     lines += ["", sentence] if sentence else []

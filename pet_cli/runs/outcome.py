@@ -8,10 +8,12 @@ from typing import Any
 
 import numpy as np
 
+from pet_cli.config import resolve
 from pet_cli.config.schema import PetConfig
 from pet_cli.data.examples import Split
 from pet_cli.runs import store
-from pet_cli.tasks.metrics import evaluate
+from pet_cli.tasks.metrics import Answers, Metric, evaluate
+from pet_cli.tasks.targets import Target
 
 
 @dataclass
@@ -43,14 +45,32 @@ def outcome_of(
     Args:
         facts: what the method says of itself, `Method.facts`.
     """
-    metrics = evaluate(splits["test"].targets, store.softmax(scores), labels)
+    metrics = judged(config, splits["test"], scores)
     metrics |= about(config, splits, labels) | dict(facts or {})
     return Outcome(metrics, scores, splits["test"], warnings(metrics, splits))
+
+
+def judged(config: PetConfig, split: Split, scores: np.ndarray) -> dict[str, Any]:
+    """All metrics of label scores `[examples, labels]` of a labeled split."""
+    return evaluate(answers(config, split, scores), resolve.metrics(config))
+
+
+def score(config: PetConfig, split: Split, scores: np.ndarray, metric: Metric | None = None) -> float:
+    """How good label scores `[examples, labels]` of a labeled split are, by the task's score or another metric."""
+    own = metric or resolve.metrics(config)[0]
+    return float(own.of(answers(config, split, scores)))
+
+
+def answers(config: PetConfig, split: Split, scores: np.ndarray) -> Answers:
+    """What label scores `[examples, labels]` say of a labeled split, beside what is right."""
+    target, probabilities = resolve.target(config), store.softmax(scores)
+    return Answers(target.kind, split.targets, target.predicted(probabilities), probabilities, target.labels)
 
 
 def about(config: PetConfig, splits: Mapping[str, Split], labels: list[str]) -> dict[str, Any]:
     """What a result is about: labels, numbers of examples, seeds, versions."""
     return {
+        "target": config.task.target,
         "labels": labels,
         "n_train": len(splits["train"]) if "train" in splits else 0,
         "n_dev": len(splits["dev"]) if "dev" in splits else 0,
@@ -72,20 +92,17 @@ def warnings(metrics: Mapping[str, Any], splits: Mapping[str, Split]) -> list[st
         found.append(f"scored on {metrics['n_test']} test examples (data.max_test={metrics['max_test']})")
     found += dict.fromkeys(note for name in splits for note in splits[name].notes)
     for name in ("train", "test"):
-        targets = splits[name].targets if name in splits else []
+        targets: list[Any] = splits[name].targets if name in splits and "confusion" in metrics else []
         share = max((targets.count(label) / len(targets) for label in set(targets)), default=0.0)
         if share > 0.8:
             found.append(f"one label holds {share:.0%} of the {name} examples: read macro-F1")
     return found
 
 
-def predictions(test: Split, scores: np.ndarray, labels: list[str]) -> list[dict[str, Any]]:
-    """One row for each test example: its row in the source, gold and predicted label, probabilities by label."""
+def predictions(test: Split, scores: np.ndarray, target: Target) -> list[dict[str, Any]]:
+    """One row for each test example: its row in the source, what is right and what is predicted, probabilities."""
+    told = store.answers(target, store.softmax(scores))
     return [
-        {
-            "row": example.row,
-            "gold": labels[example.label] if example.label is not None else None,
-            **store.answer(labels, line),
-        }
-        for example, line in zip(test.examples, store.softmax(scores), strict=True)
+        {"row": example.row, "gold": target.shown(gold), **own}
+        for example, gold, own in zip(test.examples, test.targets, told, strict=True)
     ]

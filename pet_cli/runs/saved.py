@@ -33,7 +33,7 @@ def saved_config(folder: Path) -> PetConfig:
             ("scoring", SCORINGS),
             ("ensemble", ENSEMBLES),
         )
-        values["scoring"].setdefault("name", "words")  # the only ones when a run's folder did not say so
+        values["scoring"] = {"name": "words", **(values["scoring"] or {})}  # the only ones when a folder did not say so
         for group, schemas in groups:
             if group not in values and group == "method":  # a run of a version that knew prompts alone
                 continue

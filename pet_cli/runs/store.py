@@ -20,6 +20,7 @@ from pet_cli.version import __version__
 
 if TYPE_CHECKING:
     from pet_cli.data.examples import Split
+    from pet_cli.tasks.targets import Target
 
 _YAML = getattr(yaml, "CSafeLoader", yaml.SafeLoader)  # the fast one, where PyYAML was built with it
 
@@ -61,12 +62,16 @@ def softmax(scores: Any) -> np.ndarray:
     return shares
 
 
-def answer(labels: Sequence[str], probabilities: np.ndarray) -> dict[str, Any]:
-    """What is written of one text: the most probable label, and each label's probability with six digits."""
-    return {
-        "predicted": labels[int(np.argmax(probabilities))],
-        "probabilities": by_label(labels, probabilities),
-    }
+def answers(target: Target, probabilities: np.ndarray) -> list[dict[str, Any]]:
+    """What is written of texts: of each what is predicted, and each label's probability with six digits.
+
+    Args:
+        probabilities: `[texts, labels]`.
+    """
+    return [
+        {"predicted": target.shown(said), "probabilities": by_label(target.labels, line)}
+        for said, line in zip(target.predicted(probabilities), probabilities, strict=True)
+    ]
 
 
 def by_label(labels: Sequence[str], probabilities: np.ndarray) -> dict[str, float]:

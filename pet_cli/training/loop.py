@@ -30,10 +30,10 @@ class TrainSettings:
 
 @dataclass(frozen=True)
 class TrainReport:
-    """What the loop saw: the loss of every step, and with a development set its accuracy and the step kept."""
+    """What the loop saw: the loss of every step, and with a development set its score and the step kept."""
 
     losses: list[float]
-    dev_accuracy: float | None = None
+    dev_score: float | None = None
     kept_step: int | None = None
 
 
@@ -58,7 +58,7 @@ def train(
     settings: TrainSettings,
     *,
     class_weight: Tensor | None = None,
-    dev: tuple[Encoded, Sequence[int]] | None = None,
+    dev: tuple[Encoded, Callable[[Tensor], float]] | None = None,
     temperature: float = 1.0,
     mlm: Callable[[int], Tensor] | None = None,
     alpha: float = 0.0,
@@ -68,7 +68,8 @@ def train(
 
     Args:
         targets: label indices `[examples]` or label probabilities `[examples, labels]`.
-        dev: a development set; the parameters of the step that does best on it are kept.
+        dev: a development set, and how good label scores `[examples, labels]` are on it; the parameters of the step
+            that does best are kept.
         temperature: of soft targets, see `Learner.loss`.
         mlm: PET's auxiliary loss of a step; the total is (1 - alpha) * label loss + alpha * this.
         advance: called after each step.
@@ -105,9 +106,9 @@ def train(
             if advance is not None:
                 advance(1)
             if dev is not None and (step % settings.eval_every == 0 or step == settings.steps):
-                accuracy = _accuracy(learner, *dev)
-                if best is None or accuracy >= best[0]:
-                    best = (accuracy, step, [p.detach().clone() for p in parameters])
+                score = dev[1](learner.predict(dev[0]))
+                if best is None or score >= best[0]:
+                    best = (score, step, [p.detach().clone() for p in parameters])
         if best is not None:
             with torch.no_grad():
                 for parameter, kept in zip(parameters, best[2], strict=True):
@@ -140,11 +141,6 @@ def _linear(settings: TrainSettings) -> Callable[[int], float]:
         return max(0.0, (settings.steps - step) / max(1, settings.steps - warmup))
 
     return factor
-
-
-def _accuracy(learner: Learner, data: Encoded, gold: Sequence[int]) -> float:
-    predicted = learner.predict(data).argmax(dim=1)
-    return float((predicted == torch.tensor(gold)).float().mean())
 
 
 def balanced_weights(targets: Sequence[int], n_labels: int) -> Tensor:
