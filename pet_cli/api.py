@@ -11,11 +11,8 @@ import numpy as np
 from pet_cli.base.clock import Clock
 from pet_cli.base.progress import Progress
 from pet_cli.config import files as conf_files
+from pet_cli.config.build import build
 from pet_cli.config.checks import check
-from pet_cli.config.ensemble import NoEnsemble
-from pet_cli.config.schema import ModelConfig, PetConfig, TaskConfig, TrainerConfig
-from pet_cli.config.scoring import WordsScoring
-from pet_cli.config.tuning import TUNINGS
 from pet_cli.data.examples import Example, Split
 from pet_cli.errors import UserError, not_allowed
 from pet_cli.methods.base import Context
@@ -61,24 +58,21 @@ class PromptClassifier:
         precision: str = "auto",
         progress: bool | None = None,
     ) -> None:
-        if tuning not in TUNINGS:
-            raise not_allowed("tuning", tuning, TUNINGS)
         fields = parse_plain(template).fields
         known = model if model in conf_files.options("model") else "custom"
-        model_values = {**conf_files.read("model", known), **({"name": model} if known == "custom" else {})}
-        self.config = PetConfig(
-            task=TaskConfig(name="custom", fields={name: name for name in fields}),
-            model=ModelConfig(**_numbers(model_values)),
-            tuning=TUNINGS[tuning](**{**_numbers(conf_files.read("tuning", tuning)), **(tuning_options or {})}),
-            ensemble=NoEnsemble(),
-            scoring=WordsScoring(combine=combine),
-            trainer=TrainerConfig(**{"seed": seed, **(trainer or {})}),
-            template=template,
-            verbalizer={str(label): words for label, words in verbalizer.items()},
-            seed=seed,
-            device=device,
-            precision=precision,
-        )
+        settings = {
+            "task.fields": {name: name for name in fields},
+            **({"model.name": model} if known == "custom" else {}),
+            "scoring.combine": combine,
+            "template": template,
+            "verbalizer": {str(label): words for label, words in verbalizer.items()},
+            "seed": seed,
+            "device": device,
+            "precision": precision,
+            **{f"tuning.{key}": value for key, value in (tuning_options or {}).items()},
+            **{f"trainer.{key}": value for key, value in (trainer or {}).items()},
+        }
+        self.config = build({"task": "custom", "model": known, "tuning": tuning}, settings)
         check(self.config)
         self.classes_ = list(verbalizer)
         self._progress = Progress(enabled=progress)
@@ -108,7 +102,7 @@ class PromptClassifier:
     def predict_proba(self, texts: Sequence[Text]) -> np.ndarray:
         """Probabilities `[texts, labels]`, columns in the order of `classes_`."""
         if self._learner is None:
-            if self.config.tuning.name != "zero_shot":
+            if self.config.tuning.trains:
                 raise UserError("predict before fit: call fit(texts, labels), or use tuning='zero_shot'.")
             self._learner = self._build()
         rows = self._rows(texts)
@@ -162,13 +156,3 @@ class PromptClassifier:
                 raise UserError(f"a text lacks the field '{missing[0]}' of the template.")
             rows.append(text)
         return rows
-
-
-def _numbers(values: Mapping[str, Any]) -> dict[str, Any]:
-    """YAML reads 1e-4 as text; Hydra's reader and this one as a number."""
-    loaded: dict[str, Any] = {}
-    for key, value in values.items():
-        if isinstance(value, str) and key.endswith("learning_rate"):
-            value = float(value)
-        loaded[key] = value
-    return loaded

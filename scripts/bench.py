@@ -342,14 +342,13 @@ MEMORY_SCRIPT = """
 import resource, sys, torch
 from pathlib import Path
 from transformers import BertConfig, BertForMaskedLM
-from pet_cli.config.scoring import WordsScoring
-from pet_cli.config.tuning import TUNINGS
+from pet_cli.config.build import option
 from pet_cli.models.loading import _tokenizer
 from pet_cli.models.places import EMBEDDED
 from pet_cli.models.masked import MaskedLM
 from pet_cli.prompts.template import Template
 from pet_cli.training.loop import TrainSettings, train
-from pet_cli.tuning import LEARNERS
+from pet_cli.tuning import learner_class
 from pet_cli.verbalizers.manual import ManualVerbalizer
 from pet_cli.verbalizers.words import parse_words
 name, = sys.argv[1:]
@@ -358,9 +357,10 @@ torch.manual_seed(0)
 model = BertForMaskedLM(BertConfig(vocab_size=len(tokenizer))).eval()
 lm = MaskedLM("bert-base shape", model, tokenizer, torch.device("cpu"))
 labels = ["negative", "positive"]
-words = ManualVerbalizer(parse_words({"negative": "terrible", "positive": "great"}, labels), WordsScoring())
-learner = LEARNERS[name](
-    lm, Template.parse("{text} It was {mask}."), labels=labels, settings=TUNINGS[name](), max_length=128,
+words = ManualVerbalizer(parse_words({"negative": "terrible", "positive": "great"}, labels), option("scoring", "words"))
+settings = option("tuning", name)
+learner = learner_class(settings)(
+    lm, Template.parse("{text} It was {mask}."), labels=labels, settings=settings, max_length=128,
     verbalizer=words,
 )
 encoded = learner.encode([{"text": "a film " * 200}] * 8)

@@ -2,23 +2,26 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
-from pet_cli.config.schema import DataConfig, PetConfig, SourceConfig, TaskConfig
-from pet_cli.config.scoring import WordsScoring
-from pet_cli.config.tuning import FullTuning
+from pet_cli.config import files
+from pet_cli.config.build import build, option, section
+from pet_cli.config.schema import DataConfig, PetConfig, TaskConfig
 
 
 def task_of(**values: Any) -> TaskConfig:
     """A task with one field, `text`."""
-    source = SourceConfig(**values.pop("source", {}))
-    return TaskConfig(**{"name": "t", "fields": {"text": "text"}, "source": source, **values})
+    source = {**files.read_base()["task"]["source"], **values.pop("source", {})}
+    task: TaskConfig = option("task", "custom", **{"name": "t", "source": source, **values})
+    return task
 
 
 def data_of(**values: Any) -> DataConfig:
-    return DataConfig(**values)
+    data: DataConfig = section("data", **values)
+    return data
 
 
 def run_of(**values: Any) -> PetConfig:
     """A run that trains the whole model by a manual verbalizer."""
-    return PetConfig(**{"tuning": FullTuning(), "scoring": WordsScoring(), **values})
+    return replace(build({"task": "custom", "model": "random"}), **values)

@@ -11,14 +11,14 @@ import torch
 from goldens import World
 from torch import Tensor
 
-from pet_cli.config.scoring import WordsScoring
-from pet_cli.config.tuning import TUNINGS
+from pet_cli.config import registry
+from pet_cli.config.build import option
 from pet_cli.errors import UserError
 from pet_cli.models.base import LanguageModel
 from pet_cli.models.loading import load
 from pet_cli.prompts.template import Template, parse_plain
 from pet_cli.training.loop import TrainSettings, train
-from pet_cli.tuning import LEARNERS, Learner, PromptLearner
+from pet_cli.tuning.base import Learner, PromptLearner
 from pet_cli.verbalizers.manual import ManualVerbalizer
 
 ROWS = [{"text": text} for text in ("good soup", "cold rice", "the bread was fresh and warm , but so dry", "an egg")]
@@ -31,7 +31,7 @@ NETWORKS: dict[str, dict[str, Any]] = {
     "prefix": {"projection": True, "length": 4},
 }
 IMPOSSIBLE = {("t5", "bitfit"), *((kind, "head") for kind in FAMILIES[1:])}  # no biases; no head of its own
-CASES = [(kind, mode) for kind in FAMILIES for mode in TUNINGS if (kind, mode) not in IMPOSSIBLE]
+CASES = [(kind, mode) for kind in FAMILIES for mode in registry.KINDS["tuning"] if (kind, mode) not in IMPOSSIBLE]
 EVERY = pytest.mark.parametrize(("kind", "mode"), CASES)
 
 
@@ -41,7 +41,7 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> World:
 
 
 def learner_of(lm: LanguageModel, mode: str) -> Learner:
-    cls, settings = LEARNERS[mode], TUNINGS[mode](**NETWORKS.get(mode, {}))
+    cls, settings = registry.implementation("tuning", mode), option("tuning", mode, **NETWORKS.get(mode, {}))
     torch.manual_seed(1)
     if not issubclass(cls, PromptLearner):
         return cls(lm, parse_plain("{text}"), ["bad", "good"], settings, 64)
@@ -51,7 +51,7 @@ def learner_of(lm: LanguageModel, mode: str) -> Learner:
         labels=["bad", "good"],
         settings=settings,
         max_length=64,
-        verbalizer=ManualVerbalizer(WORDS, WordsScoring()),
+        verbalizer=ManualVerbalizer(WORDS, option("scoring", "words")),
     )
 
 
@@ -116,7 +116,7 @@ def test_building_training_saving_and_loading_leave_the_models_modes(
     learner.save(tmp_path, whole=True)
     assert same(state_of(learner), kept), "saving only reads"
     changed = (tmp_path / "model").is_dir()
-    assert changed == LEARNERS[mode].changes_model(learner.settings)
+    assert changed == learner.settings.changes_model
     lm = load(str(tmp_path / "model" if changed else world.model(kind)), device="cpu")
     again = learner_of(lm, mode)
     again.load(tmp_path)
@@ -162,12 +162,12 @@ def test_two_learners_of_one_model_score_long_words_each_by_its_own_rule(world: 
     lm = load(str(world.model("gpt2")), device="cpu")
     words = {"bad": {"bad": 1.0}, "good": {"not so bad": 1.0}}
     made = [
-        LEARNERS["full"](
+        registry.implementation("tuning", "full")(
             lm,
             Template.parse("{text} It was {mask}."),
             labels=["bad", "good"],
-            settings=TUNINGS["full"](),
-            verbalizer=ManualVerbalizer(words, WordsScoring(length_normalise=normalise)),
+            settings=option("tuning", "full"),
+            verbalizer=ManualVerbalizer(words, option("scoring", "words", length_normalise=normalise)),
         )
         for normalise in (True, False)
     ]

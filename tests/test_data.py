@@ -10,7 +10,7 @@ import pandas as pd
 import pytest
 from sources import data_of, run_of, task_of
 
-from pet_cli.config.tuning import ZeroShotTuning
+from pet_cli.config.build import option
 from pet_cli.data.load import load
 from pet_cli.data.rows import read_rows
 from pet_cli.errors import UserError
@@ -113,7 +113,9 @@ def test_a_capped_test_set_is_a_seeded_draw(tmp_path: Path) -> None:
     write(tmp_path / "test.jsonl", [{"text": f"t{i}", "label": i % 2} for i in range(50)])
 
     def rows(seed: int) -> list[int]:
-        config = run_of(task=TASK, tuning=ZeroShotTuning(), data=data_of(path=str(tmp_path), max_test=10, seed=seed))
+        config = run_of(
+            task=TASK, tuning=option("tuning", "zero_shot"), data=data_of(path=str(tmp_path), max_test=10, seed=seed)
+        )
         return [example.row for example in Session().splits(config)["test"].examples]
 
     assert rows(1) == rows(1) != rows(2) and len(rows(1)) == 10

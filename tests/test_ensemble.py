@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pet_cli.commands.cli import main
-from pet_cli.config.ensemble import IpetEnsemble
+from pet_cli.config.build import option
 from pet_cli.data.examples import Example
 from pet_cli.ensembles.combine import combine, confidence_weights, fit_weights, log_softmax
 from pet_cli.ensembles.distillation import new_counts
@@ -107,7 +107,7 @@ def test_scores_are_normalised() -> None:
 
 def test_ipet_sets_grow_and_keep_the_proportions() -> None:
     original = [Example(i, {}, int(i >= 6)) for i in range(8)]  # six of label 0, two of label 1
-    ensemble = IpetEnsemble(growth=5.0, first=10)
+    ensemble = option("ensemble", "ipet", growth=5.0, first=10)
     assert new_counts(original, 2, 1, ensemble) == [24, 8]  # 8 -> 40
     assert new_counts(original, 2, 2, ensemble) == [144, 48]  # 8 -> 200
     assert new_counts([], 2, 1, ensemble) == [5, 5]

@@ -16,8 +16,7 @@ from families import FAMILIES, POSITIONS, build
 from tokenizers import normalizers
 from torch import Tensor
 
-from pet_cli.config.scoring import WordsScoring
-from pet_cli.config.tuning import FullTuning, HeadTuning, ZeroShotTuning
+from pet_cli.config.build import option
 from pet_cli.errors import UserError
 from pet_cli.models.loading import load
 from pet_cli.models.masked import MaskedLM
@@ -69,9 +68,9 @@ BY_TEMPLATE = pytest.mark.parametrize("case", CASES, ids=lambda case: case.templ
 
 def learner_of(lm: MaskedLM, mode: str, template: str = "{text} It was {mask}.", **options: Any) -> PromptLearner:
     settings = {
-        "full": FullTuning(dropout=False),
-        "head": HeadTuning(decoder=bool(options.pop("decoder", False)), anchor=0.0),
-        "zero_shot": ZeroShotTuning(),
+        "full": option("tuning", "full", dropout=False),
+        "head": option("tuning", "head", decoder=bool(options.pop("decoder", False)), anchor=0.0),
+        "zero_shot": option("tuning", "zero_shot"),
     }[mode]
     modes: dict[str, type[PromptLearner]] = {"full": FullLearner, "head": HeadLearner, "zero_shot": ZeroShotLearner}
     return modes[mode](
@@ -80,7 +79,7 @@ def learner_of(lm: MaskedLM, mode: str, template: str = "{text} It was {mask}.",
         labels=LABELS,
         settings=settings,
         max_length=POSITIONS,
-        verbalizer=ManualVerbalizer(parse_words(options.pop("words", WORDS), LABELS), WordsScoring()),
+        verbalizer=ManualVerbalizer(parse_words(options.pop("words", WORDS), LABELS), option("scoring", "words")),
     )
 
 

@@ -14,8 +14,7 @@ from hypothesis import strategies as st
 from sources import data_of, run_of, task_of
 
 from pet_cli.base import hub
-from pet_cli.config.ensemble import PetEnsemble
-from pet_cli.config.tuning import ZeroShotTuning
+from pet_cli.config.build import option
 from pet_cli.data.examples import Split
 from pet_cli.data.fields import text_key
 from pet_cli.data.folders import split_files, stamp
@@ -171,7 +170,7 @@ def config(**values: Any) -> Any:
 
 
 def pet(**values: Any) -> Any:
-    return config(ensemble=PetEnsemble(), **values)
+    return config(ensemble=option("ensemble", "pet"), **values)
 
 
 def notes(splits: dict[str, Split]) -> str:
@@ -194,7 +193,9 @@ def test_a_validation_file_chooses_nothing_unless_asked_to(tmp_path: Path) -> No
     drawn = Session().splits(config(data=data_of(**data, dev="validation", dev_shots=2)))
     assert sorted(drawn["dev"].targets) == [0, 0, 1, 1] and "validation" in drawn["dev"].rows[0]["text"]
     assert len(drawn["train"]) == 8, "development examples are not taken from the training split too"
-    assert "validation" not in notes(Session().splits(config(data=data_of(**data), tuning=ZeroShotTuning())))
+    assert "validation" not in notes(
+        Session().splits(config(data=data_of(**data), tuning=option("tuning", "zero_shot")))
+    )
 
 
 def test_labeled_test_rows_are_scored_though_there_is_a_validation_file(tmp_path: Path) -> None:

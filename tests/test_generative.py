@@ -14,8 +14,7 @@ from generative import CAUSAL, POSITIONS, SINGLE, T5S, TEXTS, TINY, build, unigr
 from torch import Tensor
 
 from pet_cli.api import PromptClassifier
-from pet_cli.config.scoring import WordsScoring
-from pet_cli.config.tuning import ClassifierTuning, FullTuning, HeadTuning, ZeroShotTuning
+from pet_cli.config.build import option
 from pet_cli.ensembles.views import ViewsLearner
 from pet_cli.errors import UserError
 from pet_cli.models.base import LanguageModel
@@ -26,8 +25,11 @@ from pet_cli.prompts.query import Answers
 from pet_cli.prompts.template import Template, parse_plain, plain_template
 from pet_cli.training.loop import TrainSettings, train
 from pet_cli.training.mlm import MaskedModelling
-from pet_cli.tuning import ClassifierLearner, FullLearner, HeadLearner, PromptLearner, ZeroShotLearner
-from pet_cli.tuning.base import label_answers
+from pet_cli.tuning.base import PromptLearner, label_answers
+from pet_cli.tuning.classifier import ClassifierLearner
+from pet_cli.tuning.full import FullLearner
+from pet_cli.tuning.head import HeadLearner
+from pet_cli.tuning.zero_shot import ZeroShotLearner
 from pet_cli.verbalizers.manual import ManualVerbalizer
 
 ROWS = [{"text": text} for text in TEXTS]
@@ -72,8 +74,14 @@ def learner_of(
     cls: type[PromptLearner] = FullLearner,
     **scoring: Any,
 ) -> PromptLearner:
-    tunings: dict[type, Any] = {FullLearner: FullTuning(), ZeroShotLearner: ZeroShotTuning(), HeadLearner: HeadTuning()}
-    verbalizer = ManualVerbalizer({f"label {word}": {word: 1.0} for word in words}, WordsScoring(**scoring))
+    tunings: dict[type, Any] = {
+        FullLearner: option("tuning", "full"),
+        ZeroShotLearner: option("tuning", "zero_shot"),
+        HeadLearner: option("tuning", "head"),
+    }
+    verbalizer = ManualVerbalizer(
+        {f"label {word}": {word: 1.0} for word in words}, option("scoring", "words", **scoring)
+    )
     return cls(lm, Template.parse(source, ["text"]), verbalizer.labels, tunings[cls], 96, verbalizer=verbalizer)
 
 
@@ -244,7 +252,9 @@ def test_gradients_of_the_shared_pass_are_those_of_separate_ones(kind: str, lm: 
 @pytest.mark.parametrize("pooling", ["cls", "mean"])
 def test_a_classifier_reads_the_input_whatever_the_padding(kind: str, lm: LanguageModel, pooling: str) -> None:
     template = parse_plain(plain_template(["text"]))
-    learner = ClassifierLearner(lm, template, ["a", "b"], ClassifierTuning(pooling=pooling, dropout=False), 96)
+    learner = ClassifierLearner(
+        lm, template, ["a", "b"], option("tuning", "classifier", pooling=pooling, dropout=False), 96
+    )
     lm.model.eval()
     together = learner.predict(learner.encode(ROWS))
     alone = torch.cat([learner.predict(learner.encode([row])) for row in ROWS])
@@ -542,6 +552,6 @@ def test_words_behind_a_prefix_read_it_and_themselves() -> None:
 
 
 def test_label_words_of_several_tokens_are_kept_whole(kind: str, lm: LanguageModel) -> None:
-    verbalizer = ManualVerbalizer({"a": {"not so bad": 1.0}, "b": {"great": 1.0}}, WordsScoring())
+    verbalizer = ManualVerbalizer({"a": {"not so bad": 1.0}, "b": {"great": 1.0}}, option("scoring", "words"))
     ids = label_answers(lm, verbalizer, glued=False).ids
     assert len(ids[0]) > 1 and lm.tokenizer.decode(ids[0]).strip() == "not so bad"

@@ -128,8 +128,12 @@ _RUN: dict[str, Move] = {
     ),
 }
 
+_STEPS = ("trainer.max_steps=null", "verbalizer=v2", "scoring.combine=learned")
 _TUNING: dict[str, dict[str, Move]] = {
-    "zero_shot": {},
+    "zero_shot": {
+        "epochs": Move("4", (*_STEPS, "tuning.min_steps=2"), {"metrics.steps": (3, 4)}),
+        "min_steps": Move("5", _STEPS, {"metrics.steps": (100, 5)}),
+    },
     "full": _length(most=True, dropout="false"),
     "head": {
         **_length(dropout=""),
@@ -242,6 +246,9 @@ _DISTILLED: dict[str, Move] = {
     "unlabeled_batch_size": Move("3", ("ensemble.alpha=0.5",), {"member predictions": OTHER, "soft_labels": OTHER}),
     "temperature": Move("7", shows={"soft_labels": OTHER, "predictions": OTHER}, keeps=("code", "member predictions")),
     "student": Move("[p0,v0]", shows={"predictions": OTHER}, keeps=("code", "soft_labels")),
+    "student_tuning": Move(
+        "head", ("ensemble.student=[p0,v0]",), {"metrics.trained_parameters": OTHER}, ("code", "soft_labels")
+    ),
     "student_steps": Move("2", shows={"metrics.steps": (3, 2), "predictions": OTHER}, keeps=("code", "soft_labels")),
     "student_batch_size": Move("3", shows={"predictions": OTHER}, keeps=("code", "soft_labels")),
     "student_learning_rate": Move(

@@ -14,12 +14,11 @@ from goldens import World, pet, read, read_rows
 from safetensors.torch import load_file, save_file
 
 from pet_cli.base.memo import Memo
-from pet_cli.config.scoring import WordsScoring
-from pet_cli.config.tuning import ZeroShotTuning
+from pet_cli.config.build import option
 from pet_cli.models.loading import load
 from pet_cli.models.places import located, stamp
 from pet_cli.prompts.template import Template
-from pet_cli.tuning import ZeroShotLearner
+from pet_cli.tuning.zero_shot import ZeroShotLearner
 from pet_cli.verbalizers.manual import ManualVerbalizer
 
 ROWS = [{"text": "good soup"}, {"text": "the bread was dry"}]
@@ -46,9 +45,11 @@ def scale(folder: Path, factor: float) -> None:
 
 def learner_of(memo: Memo, **how: Any) -> ZeroShotLearner:
     lm = load(device="cpu", **how)
-    words = ManualVerbalizer({"bad": {"bad": 1.0}, "good": {"good": 1.0}}, WordsScoring())
+    words = ManualVerbalizer({"bad": {"bad": 1.0}, "good": {"good": 1.0}}, option("scoring", "words"))
     template = Template.parse("{text} It was {mask}.")
-    return ZeroShotLearner(lm, template, ["bad", "good"], ZeroShotTuning(), 64, memo=memo, verbalizer=words)
+    return ZeroShotLearner(
+        lm, template, ["bad", "good"], option("tuning", "zero_shot"), 64, memo=memo, verbalizer=words
+    )
 
 
 def answers(memo: Memo, **how: Any) -> list[Any]:

@@ -10,15 +10,16 @@ import torch.nn.functional as F
 from goldens import World, read_rows
 from torch import Tensor
 
-from pet_cli.config.scoring import WordsScoring
-from pet_cli.config.tuning import TUNINGS, ClassifierTuning
+from pet_cli.config import registry
+from pet_cli.config.build import option
 from pet_cli.ensembles.views import ViewsLearner
 from pet_cli.models.base import LanguageModel
 from pet_cli.models.loading import load
 from pet_cli.prompts.query import Answers
 from pet_cli.prompts.template import Template, parse_plain
 from pet_cli.training.mlm import MaskedModelling
-from pet_cli.tuning import LEARNERS, ClassifierLearner, PromptLearner
+from pet_cli.tuning.base import PromptLearner
+from pet_cli.tuning.classifier import ClassifierLearner
 from pet_cli.verbalizers.base import MaskOutput
 from pet_cli.verbalizers.manual import ManualVerbalizer
 
@@ -43,15 +44,15 @@ def learner_of(
     lm: LanguageModel, mode: str = "full", template: str = "{text} It was {mask}.", combine: str = "mean", **own: Any
 ) -> PromptLearner:
     torch.manual_seed(1)
-    cls = LEARNERS[mode]
+    cls = registry.implementation("tuning", mode)
     assert issubclass(cls, PromptLearner)
     return cls(
         lm,
         Template.parse(template),
         labels=list(WORDS),
-        settings=TUNINGS[mode](**own),
+        settings=option("tuning", mode, **own),
         max_length=64,
-        verbalizer=ManualVerbalizer(WORDS, WordsScoring(combine=combine)),
+        verbalizer=ManualVerbalizer(WORDS, option("scoring", "words", combine=combine)),
     )
 
 
@@ -178,7 +179,7 @@ class Told(MaskOutput):
 
 
 def verbalizer_of(combine: str) -> ManualVerbalizer:
-    verbalizer = ManualVerbalizer(WORDS, WordsScoring(combine=combine))
+    verbalizer = ManualVerbalizer(WORDS, option("scoring", "words", combine=combine))
     verbalizer.answers = Answers(((1,), (2,), (3,), (4,)))
     for parameter in verbalizer.parameters():
         torch.nn.init.normal_(parameter, generator=torch.Generator().manual_seed(2))
@@ -212,7 +213,9 @@ def test_the_loss_at_a_temperature_by_hand() -> None:
 @pytest.mark.parametrize(("kind", "token"), [("bert", "cls"), ("t5", "eos"), ("bart", "eos"), ("gpt2", None)])
 def test_a_classifier_reads_the_token_that_stands_for_the_input(world: World, kind: str, token: str | None) -> None:
     lm = load(str(world.model(kind)), device="cpu")
-    learner = ClassifierLearner(lm, parse_plain("{text}"), ["a", "b"], ClassifierTuning(pooling="cls"), 64)
+    learner = ClassifierLearner(
+        lm, parse_plain("{text}"), ["a", "b"], option("tuning", "classifier", pooling="cls"), 64
+    )
     batch = lm.collate(learner.encode(ROWS).prompts)
     assert not batch.attention_mask.all(), "texts of different lengths"
     hidden = torch.arange(batch.input_ids.numel()).reshape(*batch.input_ids.shape, 1)

@@ -15,9 +15,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from pet_cli.config.ensemble import NoEnsemble, PatternsEnsemble
-from pet_cli.config.schema import DataConfig, ModelConfig, PetConfig, SourceConfig, TaskConfig, TrainerConfig
-from pet_cli.config.tuning import HeadTuning, ZeroShotTuning
+from pet_cli.config.build import build
 from pet_cli.errors import UserError
 from pet_cli.report import command, write_report
 from pet_cli.report.commands import commands
@@ -62,25 +60,20 @@ def make_run(
 ) -> Path:
     """A finished run with `wrong` mistakes among its first test examples, the first of them the most confident."""
     folder.mkdir(parents=True)
-    task = TaskConfig(
-        name="toy",
-        fields={"text": "text"},
-        labels=labels,
-        source=SourceConfig(),
-        patterns=["{text} It was {mask}.", "{text} So {mask}!"],
-        verbalizers=[dict(zip(labels, words, strict=True)) for words in (("bad", "good"), ("awful", "great"))],
-    )
-    config = PetConfig(
-        task=task,
-        model=ModelConfig("random"),
-        tuning=HeadTuning() if tuning == "head" else ZeroShotTuning(),
-        ensemble=PatternsEnsemble() if members else NoEnsemble(),
-        data=DataConfig(path=str(data), shots=shots, seed=seed),
-        trainer=TrainerConfig(seed=seed),
-        pattern=pattern,
-        verbalizer=verbalizer,
-        seed=seed,
-    )
+    settings = {
+        "task.name": "toy",
+        "task.fields": {"text": "text"},
+        "task.labels": labels,
+        "task.patterns": ["{text} It was {mask}.", "{text} So {mask}!"],
+        "task.verbalizers": [dict(zip(labels, words, strict=True)) for words in (("bad", "good"), ("awful", "great"))],
+        "data.path": str(data),
+        "data.shots": shots,
+        "pattern": pattern,
+        "verbalizer": verbalizer,
+        "seed": seed,
+    }
+    ensemble = "patterns" if members else "none"
+    config = build({"task": "custom", "model": "random", "tuning": tuning, "ensemble": ensemble}, settings)
     said = [f"pattern={pattern}", f"verbalizer={verbalizer}", f"tuning={tuning}", f"data.shots={shots}", f"seed={seed}"]
     said += ["ensemble=patterns"] if members else []
     if status != "done":

@@ -17,15 +17,15 @@ from torch import Tensor
 
 from pet_cli.commands.cli import main
 from pet_cli.commands.explain import explain
-from pet_cli.config.scoring import WordsScoring
-from pet_cli.config.tuning import TUNINGS
+from pet_cli.config import registry
+from pet_cli.config.build import option
 from pet_cli.errors import UserError
 from pet_cli.models.loading import load
 from pet_cli.models.masked import MaskedLM
 from pet_cli.prompts.batch import Batch
 from pet_cli.prompts.template import Template
 from pet_cli.training.loop import TrainSettings, train
-from pet_cli.tuning import LEARNERS, PromptLearner
+from pet_cli.tuning.base import PromptLearner
 from pet_cli.tuning.p_tuning import PTuningLearner
 from pet_cli.tuning.prefix import PrefixLearner
 from pet_cli.tuning.soft import SoftLearner
@@ -50,16 +50,16 @@ IN_TURN = pytest.mark.parametrize("mode", FROZEN)
 
 
 def learner_of(lm: Any, mode: str, template: str = HARD, max_length: int = POSITIONS, **settings: Any) -> PromptLearner:
-    cls = LEARNERS[mode]
+    cls = registry.implementation("tuning", mode)
     assert issubclass(cls, PromptLearner)
     torch.manual_seed(1)
     return cls(
         lm,
         Template.parse(template),
         labels=LABELS,
-        settings=TUNINGS[mode](**settings),
+        settings=option("tuning", mode, **settings),
         max_length=max_length,
-        verbalizer=ManualVerbalizer(parse_words(WORDS, LABELS), WordsScoring()),
+        verbalizer=ManualVerbalizer(parse_words(WORDS, LABELS), option("scoring", "words")),
     )
 
 

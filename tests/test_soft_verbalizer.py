@@ -14,14 +14,13 @@ from torch import Tensor
 
 from pet_cli.api import PromptClassifier
 from pet_cli.commands.cli import main
-from pet_cli.config.scoring import SCORINGS
-from pet_cli.config.tuning import TUNINGS
+from pet_cli.config import registry
+from pet_cli.config.build import option
 from pet_cli.errors import UserError
 from pet_cli.models.masked import MaskedLM
 from pet_cli.prompts.template import Template
 from pet_cli.training.loop import TrainSettings, train
-from pet_cli.tuning import LEARNERS, PromptLearner
-from pet_cli.verbalizers.kinds import VERBALIZERS
+from pet_cli.tuning.base import PromptLearner
 from pet_cli.verbalizers.soft import SoftVerbalizer
 from pet_cli.verbalizers.words import parse_words
 
@@ -35,12 +34,14 @@ TARGETS = torch.tensor([1, 0, 1])
 
 
 def learner_of(lm: Any, mode: str, kind: str, words: Mapping[str, Any] = ONE, **scoring: Any) -> PromptLearner:
-    cls = LEARNERS[mode]
+    cls = registry.implementation("tuning", mode)
     assert issubclass(cls, PromptLearner)
     torch.manual_seed(1)
-    verbalizer = VERBALIZERS[kind](parse_words(words, LABELS), SCORINGS[kind](**scoring))
+    verbalizer = registry.implementation("scoring", kind)(
+        parse_words(words, LABELS), option("scoring", kind, **scoring)
+    )
     template = Template.parse("{text} It was {mask}.")
-    return cls(lm, template, labels=LABELS, settings=TUNINGS[mode](), max_length=48, verbalizer=verbalizer)
+    return cls(lm, template, labels=LABELS, settings=option("tuning", mode), max_length=48, verbalizer=verbalizer)
 
 
 def scores(learner: PromptLearner) -> Tensor:

@@ -13,8 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor, nn
 
-from pet_cli.config.scoring import WordsScoring
-from pet_cli.config.tuning import FullTuning, HeadTuning
+from pet_cli.config.build import option
 from pet_cli.models.masked import MaskedLM
 from pet_cli.prompts.batch import Prompt
 from pet_cli.prompts.template import Template
@@ -99,10 +98,10 @@ def test_the_default_rate_grows_as_models_narrow(
 
 
 def test_steps_are_epochs_of_batches_at_least_the_least_and_the_users_own_number_wins() -> None:
-    tuning = FullTuning(epochs=3, min_steps=100, most_epochs=10)
+    tuning = option("tuning", "full", epochs=3, min_steps=100, most_epochs=10)
     assert steps_for(32, None, 8, tuning) == 40  # ten passes, no more
     assert steps_for(96, None, 8, tuning) == 100
-    assert steps_for(32, None, 8, FullTuning(epochs=3, min_steps=100, most_epochs=None)) == 100
+    assert steps_for(32, None, 8, option("tuning", "full", epochs=3, min_steps=100, most_epochs=None)) == 100
     assert steps_for(801, None, 8, tuning) == 3 * 101
     assert steps_for(801, 7, 8, tuning) == 7
 
@@ -202,9 +201,11 @@ def test_the_loop_reports_every_step() -> None:
 
 
 def full_learner(lm: MaskedLM, dropout: bool = True) -> FullLearner:
-    verbalizer = ManualVerbalizer({"negative": {"bad": 1.0}, "positive": {"great": 1.0}}, WordsScoring())
+    verbalizer = ManualVerbalizer({"negative": {"bad": 1.0}, "positive": {"great": 1.0}}, option("scoring", "words"))
     template = Template.parse("{text} It was {mask}.")
-    return FullLearner(lm, template, ["negative", "positive"], FullTuning(dropout=dropout), verbalizer=verbalizer)
+    return FullLearner(
+        lm, template, ["negative", "positive"], option("tuning", "full", dropout=dropout), verbalizer=verbalizer
+    )
 
 
 def weights_after(model_of: ModelOf, seed: int, dropout: bool = True) -> dict[str, Tensor]:
@@ -259,9 +260,13 @@ def test_an_anchor_holds_the_head_near_its_pretrained_weights(model_of: ModelOf)
     moved = []
     for anchor in (0.0, 1000.0):
         lm = model_of("bert")
-        verbalizer = ManualVerbalizer({"negative": {"bad": 1.0}, "positive": {"great": 1.0}}, WordsScoring())
+        verbalizer = ManualVerbalizer(
+            {"negative": {"bad": 1.0}, "positive": {"great": 1.0}}, option("scoring", "words")
+        )
         template = Template.parse("{text} It was {mask}.")
-        learner = HeadLearner(lm, template, ["negative", "positive"], HeadTuning(anchor=anchor), verbalizer=verbalizer)
+        learner = HeadLearner(
+            lm, template, ["negative", "positive"], option("tuning", "head", anchor=anchor), verbalizer=verbalizer
+        )
         train(learner, learner.encode(ROWS), TARGETS, TrainSettings(steps=30, learning_rate=1e-3))
         pairs = zip(learner.transform.parameters(), lm.transform.parameters(), strict=True)
         moved.append(sum((a - b).detach().square().sum().item() for a, b in pairs))

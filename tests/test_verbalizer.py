@@ -14,8 +14,8 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from pet_cli.commands.compose import compose
+from pet_cli.config.build import option
 from pet_cli.config.resolve import verbalizer_words
-from pet_cli.config.scoring import WordsScoring
 from pet_cli.errors import UserError
 from pet_cli.prompts.query import Answers
 from pet_cli.verbalizers.base import MaskOutput
@@ -27,7 +27,9 @@ quick = settings(max_examples=60, deadline=None)
 
 
 def verbalizer(combine: str, bad: Any, good: Any) -> ManualVerbalizer:
-    return ManualVerbalizer(parse_words({"bad": bad, "good": good}, LABELS), WordsScoring(combine=combine))
+    return ManualVerbalizer(
+        parse_words({"bad": bad, "good": good}, LABELS), option("scoring", "words", combine=combine)
+    )
 
 
 class Said(MaskOutput):

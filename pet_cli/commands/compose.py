@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from pathlib import Path
-from typing import Any
+from collections.abc import Sequence
 
 import hydra
 import yaml
@@ -21,15 +19,17 @@ from omegaconf.errors import MissingMandatoryValue, OmegaConfBaseException
 
 from pet_cli.commands.overrides import prepare
 from pet_cli.config import files as conf_files
+from pet_cli.config import registry
+from pet_cli.config.build import typed as typed_values
 from pet_cli.config.checks import check
-from pet_cli.config.ensemble import ENSEMBLES
-from pet_cli.config.method import METHODS
 from pet_cli.config.schema import PetConfig
-from pet_cli.config.scoring import SCORINGS
-from pet_cli.config.tuning import TUNINGS
 from pet_cli.errors import UserError, choices, nearest, not_allowed
 
-ConfigStore.instance().store(name="schema", node=PetConfig)
+_store = ConfigStore.instance()
+_store.store(name="schema", node=PetConfig)
+for _group, _kinds in registry.KINDS.items():
+    for _name in _kinds:
+        _store.store(group=_group, name=f"{conf_files.SCHEMA}_{_name}", node=registry.settings_class(_group, _name))
 
 
 def compose(overrides: Sequence[str], config_dir: str | None = None) -> PetConfig:
@@ -37,41 +37,27 @@ def compose(overrides: Sequence[str], config_dir: str | None = None) -> PetConfi
     flags = [argument for argument in overrides if argument.startswith("-")]
     if flags:
         raise UserError(f"{flags[0]}: unknown flag.")
-    search = [f"hydra.searchpath=[file://{Path(config_dir).absolute()}]"] if config_dir else []
+    own = conf_files.folders(config_dir)[:-1]
+    search = [f"hydra.searchpath=['file://{folder.absolute()}']" for folder in own]
     try:
         with hydra.initialize_config_dir(version_base="1.3", config_dir=str(conf_files.conf_dir())):
-            return typed(hydra.compose("train", overrides=[*search, *prepare(overrides)]))
+            return typed(hydra.compose("train", overrides=[*search, *prepare(overrides)]), config_dir)
     except Exception as error:
         raise (translate(error) or error) from None
 
 
-def typed(cfg: DictConfig) -> PetConfig:
+def typed(cfg: DictConfig, config_dir: str | None = None) -> PetConfig:
     """A composed configuration as checked plain dataclasses. Raises `UserError`."""
     try:
         values = OmegaConf.to_container(cfg, resolve=True, throw_on_missing=True)
-        # Once more over the schema: `+key=value` may have added what nobody reads.
-        config = OmegaConf.to_object(OmegaConf.merge(OmegaConf.structured(PetConfig), values))
     except MissingMandatoryValue as error:
         raise UserError(f"{error.full_key or error.key}: a value is needed.") from None
     except OmegaConfBaseException as error:
         raise _bad_key_or_value(error) from None
-    assert isinstance(config, PetConfig)
-    config.method = _typed_group("method", config.method, METHODS)
-    config.tuning = _typed_group("tuning", config.tuning, TUNINGS)
-    config.scoring = _typed_group("scoring", config.scoring, SCORINGS)
-    config.ensemble = _typed_group("ensemble", config.ensemble, ENSEMBLES)
+    assert isinstance(values, dict)
+    config = typed_values({str(key): value for key, value in values.items()}, config_dir)
     check(config)
     return config
-
-
-def _typed_group(group: str, values: Any, schemas: Mapping[str, type]) -> Any:
-    if not isinstance(values, dict) or values.get("name") not in schemas:
-        given = values.get("name") if isinstance(values, dict) else values
-        raise not_allowed(group, given, schemas)
-    try:
-        return OmegaConf.to_object(OmegaConf.merge(OmegaConf.structured(schemas[values["name"]]), values))
-    except OmegaConfBaseException as error:
-        raise UserError(f"{group}.{error.full_key or error.key}: {first_line(error)}") from None
 
 
 def translate(error: Exception) -> UserError | None:
@@ -83,7 +69,7 @@ def translate(error: Exception) -> UserError | None:
     if isinstance(error, MissingConfigException):
         missing = str(error.missing_cfg_file or "")
         group, _, name = missing.rpartition("/")
-        options = [option for option in (error.options or []) if option != "schema"]
+        options = [option for option in (error.options or []) if not option.startswith(conf_files.SCHEMA)]
         if group and options:
             return not_allowed(group, name, options)
         return UserError(f"No config '{missing}'.{nearest(missing, options)}")
@@ -114,7 +100,7 @@ def _bad_key_or_value(error: OmegaConfBaseException) -> UserError:
     text = first_line(error)
     if "is not in struct" in text or "not in '" in text or "Key '" in text:
         known: list[str] = _keys(OmegaConf.structured(PetConfig))
-        for group in ("method", "tuning", "scoring", "ensemble"):
+        for group in registry.KINDS:
             for name in conf_files.options(group):
                 known += [f"{group}.{own}" for own in conf_files.read(group, name)]
         parent = key.rpartition(".")[0]

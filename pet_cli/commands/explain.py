@@ -101,15 +101,14 @@ def _trained(folder: Path) -> tuple[SoftLearner, Tensor]:
     from pet_cli.methods.prompted import PromptMethod
     from pet_cli.runs.saved import saved_config
     from pet_cli.training.loop import seed_everything
-    from pet_cli.tuning import LEARNERS
     from pet_cli.tuning.soft import SoftLearner
 
     config = saved_config(folder)
     if not config.method.uses_model:
         raise UserError(f"{folder}: method={config.method.name} has no prompt to explain.")
-    if config.ensemble.name != "none":
+    if config.ensemble.several:
         raise UserError(f"{folder} is an ensemble: explain one of its members, in {folder}/members.")
-    if not issubclass(LEARNERS[config.tuning.name], SoftLearner):
+    if not config.tuning.vectors:
         raise UserError(
             f"{folder}: tuning={config.tuning.name} trains no vectors at the input; "
             "there are some with soft_prompt, word_embedding and p_tuning."

@@ -24,6 +24,16 @@ def prepare(argv: Sequence[str]) -> list[str]:
     return flags + _model_by_name(overrides)
 
 
+def config_dir(argv: Sequence[str]) -> str | None:
+    """The folder that `--config-dir` names."""
+    for flag, value in zip(argv, [*argv[1:], ""], strict=True):
+        if flag in ("--config-dir", "-cd"):
+            return value
+        if flag.startswith("--config-dir="):
+            return flag.partition("=")[2]
+    return None
+
+
 def is_sweep(argv: Sequence[str]) -> bool:
     return any(flag in ("-m", "--multirun") for flag in argv)
 

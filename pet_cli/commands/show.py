@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 
+from pet_cli.config.build import option
 from pet_cli.config.schema import PetConfig
-from pet_cli.config.tuning import ZeroShotTuning
 from pet_cli.data.fields import fields_of
 from pet_cli.errors import UserError
 
@@ -16,8 +16,8 @@ def show(texts: list[str] | None, row: int, overrides: Sequence[str], config_dir
     from pet_cli.commands.compose import compose
 
     config = compose(overrides, config_dir)
-    if config.tuning.name == "classifier":
-        raise UserError("tuning=classifier: it has no prompt to show.")
+    if not config.tuning.uses_prompt:
+        raise UserError(f"tuning={config.tuning.name}: it has no prompt to show.")
     from pet_cli.runs.session import Session
 
     session = Session()
@@ -32,7 +32,7 @@ def _fields(config: PetConfig, texts: list[str] | None, row: int, session: objec
     assert isinstance(session, Session)
     if texts:
         return fields_of(config.task, texts)
-    alone = replace(config, tuning=ZeroShotTuning())  # the test split alone is looked at
+    alone = replace(config, tuning=option("tuning", "zero_shot"))  # the test split alone is looked at
     examples = session.splits(alone)["test"].examples
     if not 0 <= row < len(examples):
         raise UserError(f"--row {row}: the test split has rows 0 to {len(examples) - 1}.")
@@ -45,12 +45,11 @@ def _print(config: PetConfig, fields: dict[str, str], session: object) -> None:
     from pet_cli.commands.tables import console, plain_table
     from pet_cli.methods.prompted import build_learner
     from pet_cli.runs.session import Session
-    from pet_cli.tuning import LEARNERS, PromptLearner
-    from pet_cli.tuning.soft import SoftLearner
+    from pet_cli.tuning import PromptLearner
 
     assert isinstance(session, Session)
-    if not issubclass(LEARNERS[config.tuning.name], SoftLearner):
-        config.tuning = ZeroShotTuning()
+    if not config.tuning.vectors:
+        config.tuning = option("tuning", "zero_shot")
     lm = session.language_model(config)
     torch.manual_seed(config.trainer.seed)  # what trainable tokens start as
     learner = build_learner(config, lm, session)

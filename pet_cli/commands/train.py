@@ -19,9 +19,9 @@ from omegaconf import DictConfig, OmegaConf
 
 from pet_cli.base.files import is_empty, locked, remove_partial
 from pet_cli.commands.compose import first_line, translate, typed
-from pet_cli.commands.overrides import is_sweep, prepare
+from pet_cli.commands.overrides import config_dir, is_sweep, prepare
 from pet_cli.config import files as conf_files
-from pet_cli.config.method import METHODS
+from pet_cli.config import registry
 from pet_cli.config.schema import PetConfig
 from pet_cli.errors import UserError
 from pet_cli.results import summary
@@ -48,7 +48,8 @@ def folder_name(overrides: str) -> str:
 
 def way(method: str, tuning: str) -> str:
     """What a single run's folder is called after: its tuning mode, or the method that has none."""
-    return tuning if method not in METHODS or METHODS[method].uses_model else method
+    known = method in registry.KINDS["method"]
+    return tuning if not known or registry.settings_class("method", method).uses_model else method
 
 
 OmegaConf.register_new_resolver("pet_folder", folder_name, replace=True)
@@ -114,7 +115,7 @@ class CheckSweep(Callback):
         combinations = BasicSweeper.split_arguments(overrides, None)[0]
         resume = False
         for combination in combinations:
-            resume = typed(hydra.compose("train", overrides=combination)).resume
+            resume = typed(hydra.compose("train", overrides=combination), _config_dir(config.hydra)).resume
         if not resume and folder.is_dir() and any(folder.iterdir()):
             raise UserError(
                 f"hydra.sweep.dir={folder}: the folder is not empty. Give another, or resume=true to go on with it."
@@ -129,6 +130,12 @@ class CheckSweep(Callback):
         print(f"Sweep of {len(combinations)} runs in {folder}", file=sys.stderr)
 
 
+def _config_dir(hydra_config: Any) -> str | None:
+    """The folder of `--config-dir`, as every process of a sweep is told."""
+    given = [one.path for one in hydra_config.runtime.config_sources if one.provider == "command-line"]
+    return str(given[0]) if given else None
+
+
 def job(cfg: DictConfig) -> dict[str, Any]:
     """The task function: one run, in this process or a launcher's worker. Its folder tells how it ended."""
     global _error
@@ -136,7 +143,7 @@ def job(cfg: DictConfig) -> dict[str, Any]:
     out = Path(hydra_config.runtime.output_dir)
     sweeping = hydra_config.mode == RunMode.MULTIRUN
     try:
-        return _run(typed(cfg), out, list(hydra_config.overrides.task), sweeping)
+        return _run(typed(cfg, _config_dir(hydra_config)), out, list(hydra_config.overrides.task), sweeping)
     except Exception as error:
         # Kept for `train`: Hydra would print its own account of an error first.
         _error = error
@@ -228,6 +235,7 @@ def train(argv: Sequence[str]) -> int:
     global _sweep, _session, _outcome, _error
     _sweep = _session = _outcome = _error = None
     arguments = prepare(argv)
+    conf_files.folders(config_dir(arguments))  # refused before anything is composed of it
     sweeping = is_sweep(arguments)
     os.environ["HYDRA_FULL_ERROR"] = "1"  # errors reach us instead of being printed
     before = sys.argv

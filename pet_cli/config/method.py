@@ -1,69 +1,53 @@
-"""The settings of the methods, one dataclass each."""
+"""The settings of the methods, one dataclass each. The defaults stand in `conf/method`."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any, ClassVar
 
+from pet_cli.config.bounds import Settings, bounded
 from pet_cli.errors import UserError
 
 
-@dataclass
-class MethodSettings:
-    """What every method says.
+@dataclass(kw_only=True)
+class MethodSettings(Settings):
+    """What every method says."""
 
-    Attributes:
-        uses_model: whether it asks a pretrained language model, so that model, tuning, ensemble, template, label words
-            and their scoring mean something to it.
-    """
-
-    name: str = "???"
     uses_model: ClassVar[bool] = True
+    """Whether it asks a pretrained language model, so that model, tuning, ensemble, template, label words and their
+    scoring mean something to it."""
 
-    def check(self) -> None:
-        """Raises `UserError` for values that no run could use."""
+    name: str
 
 
-@dataclass
+@dataclass(kw_only=True)
 class PromptSettings(MethodSettings):
     """A language model, as the groups model, tuning and ensemble say."""
 
-    name: str = "prompt"
 
-
-@dataclass
+@dataclass(kw_only=True)
 class TfidfSettings(MethodSettings):
     """N-grams of words and characters with a linear model."""
 
-    name: str = "tfidf"
-    words: Any = field(default_factory=lambda: [1, 2])
-    characters: Any = field(default_factory=lambda: [2, 5])
-    strengths: Any = field(default_factory=lambda: [0.1, 1.0, 10.0, 100.0, 1000.0])
-    strength: float = 10.0
-    folds: int = 5
-    uses_model: ClassVar[bool] = False
+    uses_model = False
+    words: Any
+    characters: Any
+    strengths: Any
+    strength: float = bounded(0, above=True)
+    folds: int = bounded(2)
 
-    def check(self) -> None:
-        for key in ("words", "characters"):
-            lengths = getattr(self, key)
+    def check(self, key: str = "") -> None:
+        super().check(key)
+        for name, lengths in (("words", self.words), ("characters", self.characters)):
             if lengths is None:
                 continue
             whole = isinstance(lengths, (list, tuple)) and len(lengths) == 2
             if not whole or not all(type(n) is int for n in lengths) or not 1 <= lengths[0] <= lengths[1] <= 10:
                 raise UserError(
-                    f"method.{key}={lengths}: the least and the most, such as [1,2], from 1 to 10; or null."
+                    f"{key}.{name}={lengths}: the least and the most, such as [1,2], from 1 to 10; or null."
                 )
         if self.words is None and self.characters is None:
-            raise UserError("method.words=null, method.characters=null: one of them is needed, such as [1,2].")
+            raise UserError(f"{key}.words=null, {key}.characters=null: one of them is needed, such as [1,2].")
         strengths = self.strengths if isinstance(self.strengths, (list, tuple)) else [self.strengths]
-        for key, values in (("strengths", strengths), ("strength", [self.strength])):
-            if not values or any(type(v) not in (int, float) or not 0 < v < float("inf") for v in values):
-                raise UserError(f"method.{key}={getattr(self, key)}: must be above 0.")
-        if self.folds < 2:
-            raise UserError(f"method.folds={self.folds}: must be at least 2.")
-
-
-METHODS: dict[str, type[MethodSettings]] = {
-    "prompt": PromptSettings,
-    "tfidf": TfidfSettings,
-}
+        if not strengths or any(type(v) not in (int, float) or not 0 < v < float("inf") for v in strengths):
+            raise UserError(f"{key}.strengths={self.strengths}: must be above 0.")

@@ -7,7 +7,7 @@ from dataclasses import replace
 from typing import Any
 
 from pet_cli.base.values import spelled
-from pet_cli.config.ensemble import NoEnsemble, PvpsEnsemble
+from pet_cli.config.ensemble import NoEnsemble, PatternsEnsemble, PvpsEnsemble
 from pet_cli.config.schema import PetConfig
 from pet_cli.errors import UserError, not_allowed
 from pet_cli.prompts.template import Template, parse_plain, plain_template
@@ -18,21 +18,22 @@ from pet_cli.verbalizers.words import all_words, parse_words
 
 def pvps(config: PetConfig) -> list[tuple[Any, Any]]:
     """The (pattern, verbalizer) pairs of an ensemble's members."""
-    ensemble = config.ensemble
-    listed = getattr(ensemble, "pvps", None)
-    if listed is not None:
+    ensemble: PatternsEnsemble = config.ensemble
+    if isinstance(ensemble, PvpsEnsemble) and ensemble.pvps is not None:
+        listed = ensemble.pvps
         if not isinstance(listed, (list, tuple)) or not all(
             isinstance(p, (list, tuple)) and len(p) == 2 for p in listed
         ):
             raise UserError(f"ensemble.pvps={listed}: write pairs, such as [[p0,v0],[p1,v1]].")
         pairs = [(pattern, verbalizer) for pattern, verbalizer in listed]
     else:
-        patterns = _ids("ensemble.patterns", ensemble.patterns, "p", len(config.task.patterns))
-        words = getattr(ensemble, "verbalizers", None)
-        if words is None and type(ensemble) is PvpsEnsemble and config.task.pvps and ensemble.patterns is None:
+        words = ensemble.verbalizers if isinstance(ensemble, PvpsEnsemble) else None
+        own = not isinstance(ensemble, PvpsEnsemble) or ensemble.own_verbalizer
+        if words is None and not own and config.task.pvps and ensemble.patterns is None:
             return [(pattern, verbalizer) for pattern, verbalizer in config.task.pvps]
-        if words is None:
-            words = [config.verbalizer] if type(ensemble) is not PvpsEnsemble else None
+        patterns = _ids("ensemble.patterns", ensemble.patterns, "p", len(config.task.patterns))
+        if words is None and own:
+            words = [config.verbalizer]
         verbalizers = _ids("ensemble.verbalizers", words, "v", len(config.task.verbalizers))
         pairs = [(pattern, verbalizer) for pattern in patterns for verbalizer in verbalizers]
     if not pairs:
@@ -56,14 +57,14 @@ def member_config(config: PetConfig, pattern: Any, verbalizer: Any, seed: int | 
         pattern=pattern if by_id else "p0",
         template=None if by_id else pattern,
         verbalizer=verbalizer,
-        ensemble=NoEnsemble(),
+        ensemble=NoEnsemble(name="none"),
         trainer=replace(config.trainer, seed=config.trainer.seed if seed is None else seed),
     )
 
 
 def trains(config: PetConfig) -> bool:
     """Whether a run has anything to train: of the model, or of the verbalizer alone; features always."""
-    return not config.method.uses_model or config.tuning.name != "zero_shot" or config.scoring.trains
+    return not config.method.uses_model or config.tuning.trains or config.scoring.trains
 
 
 def labels(config: PetConfig) -> list[str]:
@@ -118,7 +119,7 @@ def metrics(config: PetConfig) -> tuple[task_metrics.Metric, ...]:
 def weighing(config: PetConfig) -> task_metrics.Metric | None:
     """The metric by which an ensemble's members weigh, on the training examples before training: the task's score, or
     one that `ensemble.weights` names. None where they weigh otherwise. Raises `UserError` for one that does not fit."""
-    rule = getattr(config.ensemble, "weights", None)
+    rule = config.ensemble.weighing
     if rule == "score":
         return metrics(config)[0]
     if not isinstance(rule, str) or not task_metrics.is_metric(rule):

@@ -1,110 +1,125 @@
 """The typed schema of a run: the root of `conf/train.yaml` and its groups.
 
-Plain dataclasses: Hydra composes into them, a notebook may build them. Importing this costs no torch.
+Plain dataclasses of types and bounds: Hydra composes into them. They have no defaults, which stand in `conf` alone;
+`config.build` makes them of those. Importing this costs no torch.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
-from pet_cli.config.method import PromptSettings
+from pet_cli.config.bounds import SEEDS, Settings, bounded, one_of, rate
+from pet_cli.errors import not_allowed
 
 SEPARATORS = {"comma": ",", "semicolon": ";", "tab": "\t", "bar": "|"}
 """What may divide the columns of a csv, by the name that `data.separator` also takes."""
 
 
-@dataclass
-class SourceConfig:
+@dataclass(kw_only=True)
+class SourceConfig(Settings):
     """Where a task's data come from unless `data.path` says otherwise."""
 
-    hub: str | None = None
-    config: str | None = None
-    revision: str | None = None
-    label: str | None = None  # the hub's label column, where it is not the task's
-    splits: dict[str, str] = field(default_factory=dict)  # ours: the hub's
-    path: str | None = None  # a folder inside the package
+    hub: str | None
+    config: str | None
+    revision: str | None
+    label: str | None
+    splits: dict[str, str]
+    path: str | None
 
 
-@dataclass
-class TaskConfig:
-    name: str = "???"
-    fields: dict[str, Any] = field(default_factory=dict)  # our field: the source's column (columns.py)
-    label: str = "label"
-    labels: list[Any] = field(default_factory=list)  # names; resolve.labels has them as text
-    values: dict[Any, Any] = field(default_factory=dict)  # the source's label value: our label
-    target: str = "label"  # what is predicted: tasks/targets.py
-    range: Any = None  # of a number: [low, high]
-    threshold: Any = None  # of several labels: the probability above which one is predicted
-    metrics: Any = None  # names of tasks/metrics.py, or a single one; the first is the score
-    source: SourceConfig = field(default_factory=SourceConfig)
-    patterns: list[str] = field(default_factory=list)
-    verbalizers: list[Any] = field(default_factory=list)
-    pvps: list[Any] = field(default_factory=list)
+@dataclass(kw_only=True)
+class TaskConfig(Settings):
+    """What is classified."""
+
+    name: str
+    fields: dict[str, Any]  # our field: the source's column (columns.py)
+    label: str
+    labels: list[Any]  # names; resolve.labels has them as text
+    values: dict[Any, Any]  # the source's label value: our label
+    target: str  # what is predicted: tasks/targets.py
+    range: Any  # of a number: [low, high]
+    threshold: Any  # of several labels: the probability above which one is predicted
+    metrics: Any  # names of tasks/metrics.py, or a single one; the first is the score
+    source: SourceConfig
+    patterns: list[str]
+    verbalizers: list[Any]
+    pvps: list[Any]
 
 
-@dataclass
-class ModelConfig:
-    name: str = "embedded"
-    revision: str | None = None
-    learning_rate: float | None = None
-    trust_remote_code: bool = False
+@dataclass(kw_only=True)
+class ModelConfig(Settings):
+    """The pretrained language model."""
+
+    name: str
+    revision: str | None
+    learning_rate: float | None = rate("goes by the model's width")
+    trust_remote_code: bool
 
 
-@dataclass
-class DataConfig:
-    path: str | None = None
-    shots: int | None = 16
-    fewer: str = "error"
-    dev_shots: int = 0
-    dev: str | None = None
-    unlabeled: str = "auto"
-    separator: str | None = None
-    fields: Any = None  # a mapping; typed in checks.py, since Hydra cannot set new keys of a typed one
-    label: str | None = None
-    labels: Any = None
-    max_test: int | None = None
-    max_unlabeled: int | None = None
-    test_fraction: float = 0.5
-    seed: int = 13
+@dataclass(kw_only=True)
+class DataConfig(Settings):
+    """Which examples are read and drawn."""
+
+    path: str | None
+    shots: int | None = bounded(0, null="takes all")
+    fewer: str = one_of("error", "take")
+    dev_shots: int = bounded(0)
+    dev: str | None = one_of("validation", null="draws data.dev_shots")
+    unlabeled: str = one_of("auto", "file", "train")
+    separator: str | None = one_of(*SEPARATORS, *SEPARATORS.values(), null="finds it")
+    fields: Any  # a mapping, our field: their column; Hydra cannot set new keys of a typed one
+    label: str | None
+    labels: Any  # a mapping, their label value: our label
+    max_test: int | None = bounded(1, null="takes all")
+    max_unlabeled: int | None = bounded(1, null="takes all")
+    test_fraction: float = bounded(0, 1, above=True, below=True)
+    seed: int = bounded(0, SEEDS)
 
 
-@dataclass
-class TrainerConfig:
-    max_steps: int | None = None
-    learning_rate: float | None = None
-    batch_size: int = 8
-    eval_batch_size: int = 32
-    max_length: int | None = None
-    weight_decay: float = 0.01
-    warmup: float = 0.0
-    grad_clip: float = 1.0
-    class_weights: str = "none"
-    eval_every: int = 20
-    seed: int = 13
+@dataclass(kw_only=True)
+class TrainerConfig(Settings):
+    """How the training loop runs."""
+
+    max_steps: int | None = bounded(1, null="goes by tuning.epochs")
+    learning_rate: float | None = rate("takes the tuning mode's or the model's")
+    batch_size: int = bounded(1)
+    eval_batch_size: int = bounded(1)
+    max_length: int | None = bounded(8, null="is 256, or what the model takes")
+    weight_decay: float = bounded(0, 100)
+    warmup: float = bounded(0, 1, below=True)
+    grad_clip: float | None = bounded(0, 1e6, null="or 0 does not clip")
+    class_weights: str = one_of("none", "balanced")
+    eval_every: int = bounded(1)
+    seed: int = bounded(0, SEEDS)
 
 
-@dataclass
-class PetConfig:
+DEVICES = ("auto", "cpu", "cuda", "cuda:N", "mps")
+
+
+@dataclass(kw_only=True)
+class PetConfig(Settings):
     """The whole of a run's settings: the root of `conf/train.yaml`."""
 
-    task: TaskConfig = field(default_factory=TaskConfig)
-    model: ModelConfig = field(default_factory=ModelConfig)
-    method: Any = None  # null: a prompt
-    tuning: Any = None
-    ensemble: Any = None
-    scoring: Any = None
-    data: DataConfig = field(default_factory=DataConfig)
-    trainer: TrainerConfig = field(default_factory=TrainerConfig)
-    pattern: Any = "p0"
-    verbalizer: Any = "v0"
-    template: str | None = None
-    seed: int = 13
-    device: str = "auto"
-    precision: str = "auto"
-    save_model: str = "auto"
-    resume: bool = False
+    task: TaskConfig
+    model: ModelConfig
+    method: Any  # a `MethodSettings`, by its name
+    tuning: Any  # a `Tuning`, by its name
+    ensemble: Any  # an `Ensemble`, by its name
+    scoring: Any  # a `Scoring`, by its name
+    data: DataConfig
+    trainer: TrainerConfig
+    pattern: Any
+    verbalizer: Any
+    template: str | None
+    seed: int = bounded(0, SEEDS)
+    device: str
+    precision: str = one_of("auto", "fp32", "bf16")
+    save_model: str = one_of("auto", "always", "never")
+    resume: bool
 
-    def __post_init__(self) -> None:
-        if self.method is None:
-            self.method = PromptSettings()
+    def check(self, key: str = "") -> None:
+        super().check(key)
+        kind, colon, index = self.device.partition(":")
+        if kind not in ("auto", "cpu", "cuda", "mps") or (colon and (kind != "cuda" or not index.isdecimal())):
+            raise not_allowed("device", self.device, DEVICES)

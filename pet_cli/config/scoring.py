@@ -1,52 +1,47 @@
-"""The settings of the verbalizers (`scoring=`), one dataclass each."""
+"""The settings of the verbalizers (`scoring=`), one dataclass each. The defaults stand in `conf/scoring`."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 
-from pet_cli.errors import UserError, not_allowed
+from pet_cli.config.bounds import Settings, bounded, one_of, rate
 from pet_cli.verbalizers.words import COMBINATIONS
 
-INITS = ("words", "random")
 
+@dataclass(kw_only=True)
+class Scoring(Settings):
+    """What every verbalizer says."""
 
-@dataclass
-class WordsScoring:
-    name: str = "words"
-    combine: str = "mean"
-    learned_rate: float = 0.05
-    learned_penalty: float = 0.01
-    length_normalise: bool = True
+    name: str
 
     @property
     def trains(self) -> bool:
         """Whether the verbalizer has something to train, even where the tuning mode has nothing."""
+        return False
+
+
+@dataclass(kw_only=True)
+class WordsScoring(Scoring):
+    """The model's own scores of words, several of a label combined."""
+
+    combine: str = one_of(*COMBINATIONS)
+    learned_rate: float = rate()
+    learned_penalty: float = bounded(0, 1e6)
+    length_normalise: bool
+
+    @property
+    def trains(self) -> bool:
         return self.combine == "learned"
 
-    def check(self) -> None:
-        """Raises `UserError` for a value that is not allowed."""
-        if self.combine not in COMBINATIONS:
-            raise not_allowed("scoring.combine", self.combine, COMBINATIONS)
 
+@dataclass(kw_only=True)
+class SoftScoring(Scoring):
+    """A trained vector for each label."""
 
-@dataclass
-class SoftScoring:
-    name: str = "soft"
-    init: str = "words"
-    learning_rate: float = 0.1
-    anchor: float = 0.0
+    init: str = one_of("words", "random")
+    learning_rate: float = rate()
+    anchor: float = bounded(0, 1e6)
 
     @property
     def trains(self) -> bool:
         return True
-
-    def check(self) -> None:
-        if self.init not in INITS:
-            raise not_allowed("scoring.init", self.init, INITS)
-        if not 0 < self.learning_rate < 100:
-            raise UserError(f"scoring.learning_rate={self.learning_rate}: must be above 0.")
-        if self.anchor < 0:
-            raise UserError(f"scoring.anchor={self.anchor}: must be at least 0.")
-
-
-SCORINGS: dict[str, type] = {"words": WordsScoring, "soft": SoftScoring}

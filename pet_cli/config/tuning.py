@@ -1,136 +1,185 @@
-"""The settings of the tuning modes, one dataclass each."""
+"""The settings of the tuning modes, one dataclass each, and what each mode is. The defaults stand in `conf/tuning`."""
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar
+
+from pet_cli.config.bounds import Settings, bounded, one_of, rate
+from pet_cli.errors import UserError
+
+_INITS = ("random", "vocab", "labels", "text")
+_WIDEST = 2**16
 
 
-@dataclass
-class ZeroShotTuning:
-    name: str = "zero_shot"
-
-
-@dataclass
-class TrainedTuning:
-    """What every mode with training says: its learning rate (null: the model's) and how long it trains.
+@dataclass(kw_only=True)
+class Tuning(Settings):
+    """What every mode says, and what it is.
 
     Steps are `epochs` passes over the training examples, at least `min_steps`.
     """
 
-    name: str = "full"
-    learning_rate: float | None = None
-    epochs: int = 3
-    min_steps: int = 100
+    trains: ClassVar[bool] = True
+    """Whether anything of the mode's own trains (weights of label words may, beside any mode)."""
+    uses_prompt: ClassVar[bool] = True
+    """Whether it reads the template and label words, not the plain text."""
+    vectors: ClassVar[bool] = False
+    """Whether trainable vectors stand among the input's embeddings."""
+    one_for_several: ClassVar[bool] = False
+    """Whether one model may train on several templates at once."""
+
+    name: str
+    epochs: int = bounded(1)
+    min_steps: int = bounded(1)
+
+    @property
+    def changes_model(self) -> bool:
+        """Whether training changes the language model itself, so that it is saved whole."""
+        return False
+
+    @property
+    def drops_out(self) -> bool:
+        """Whether the model's dropout is on while something trains."""
+        return False
+
+    def steps(self, examples: int, batch_size: int) -> int:
+        """How many steps of training so many examples take."""
+        return max(self.min_steps, self.epochs * math.ceil(examples / batch_size))
 
 
-@dataclass
-class FullTuning(TrainedTuning):
-    most_epochs: int | None = 10
-    dropout: bool = True
+@dataclass(kw_only=True)
+class ZeroShotTuning(Tuning):
+    """Nothing trains but the weights of label words, where `scoring` says so."""
+
+    trains = False
+    one_for_several = True
+    learning_rate: ClassVar[None] = None
 
 
-@dataclass
+@dataclass(kw_only=True)
+class TrainedTuning(Tuning):
+    """What every mode with training says: its learning rate (null: the model's)."""
+
+    learning_rate: float | None = rate("takes the model's")
+
+
+@dataclass(kw_only=True)
+class DropoutTuning(TrainedTuning):
+    """A mode that may train with the model's dropout."""
+
+    dropout: bool
+
+    @property
+    def drops_out(self) -> bool:
+        return self.dropout
+
+
+@dataclass(kw_only=True)
+class FullTuning(DropoutTuning):
+    one_for_several = True
+    most_epochs: int | None = bounded(1, null="sets no such limit")
+
+    @property
+    def changes_model(self) -> bool:
+        return True
+
+    def steps(self, examples: int, batch_size: int) -> int:
+        """Very few examples are not gone through more often than `most_epochs` to reach `min_steps`."""
+        one_pass = math.ceil(examples / batch_size)
+        least = self.min_steps if self.most_epochs is None else min(self.min_steps, self.most_epochs * one_pass)
+        return max(least, self.epochs * one_pass)
+
+
+@dataclass(kw_only=True)
 class HeadTuning(TrainedTuning):
-    name: str = "head"
-    anchor: float = 10.0
-    decoder: bool = False
+    anchor: float = bounded(0, 1e6)
+    decoder: bool
 
 
-@dataclass
-class ClassifierTuning(TrainedTuning):
-    name: str = "classifier"
-    head_learning_rate: float = 1e-3
-    pooling: str = "cls"
-    dropout: bool = True
+@dataclass(kw_only=True)
+class ClassifierTuning(DropoutTuning):
+    uses_prompt = False
+    head_learning_rate: float = rate()
+    pooling: str = one_of("cls", "mean")
+
+    @property
+    def changes_model(self) -> bool:
+        return True
 
 
-@dataclass
-class FrozenTuning(TrainedTuning):
+@dataclass(kw_only=True)
+class FrozenTuning(DropoutTuning):
     """What every mode with a frozen model says."""
 
-    learning_rate: float = 1e-2
-    epochs: int = 5
-    min_steps: int = 200
-    dropout: bool = False
+    learning_rate: float = rate()
+
+    def pull(self, examples: int) -> float:
+        """How strongly what trains is held to its start (an L2-SP penalty, Li et al., ICML 2018)."""
+        return 0.0
 
 
-@dataclass
-class SoftPromptTuning(FrozenTuning):
-    name: str = "soft_prompt"
-    learning_rate: float = 0.15
-    min_steps: int = 100
-    length: int | None = 20
-    anchor: float = 2.0
-    anchor_until: int = 80
-    init: str = "random"
-    text: str | None = None
-    conditioned: bool = False
-    bottleneck: int = 32
-    network_learning_rate: float = 1e-3
+@dataclass(kw_only=True)
+class AnchoredTuning(FrozenTuning):
+    """A frozen model with vectors that are held to their start where examples are few."""
+
+    anchor: float = bounded(0, 1e6)
+    anchor_until: int = bounded(1)
+    init: str = one_of(*_INITS)
+    text: str | None
+
+    def pull(self, examples: int) -> float:
+        return self.anchor * max(0.0, (self.anchor_until / examples) ** 2 - 1)
+
+    def check(self, key: str = "") -> None:
+        super().check(key)
+        if self.init == "text" and not (self.text or "").strip():
+            raise UserError(f"{key}.init=text: needs the words to start as, {key}.text='It was'.")
 
 
-@dataclass
-class WordEmbeddingTuning(FrozenTuning):
-    name: str = "word_embedding"
-    learning_rate: float = 0.3
-    epochs: int = 10
-    anchor: float = 0.033
-    anchor_until: int = 400
-    init: str = "vocab"
-    text: str | None = None
-    freeze_model: bool = True
-    model_learning_rate: float | None = None
+@dataclass(kw_only=True)
+class SoftPromptTuning(AnchoredTuning):
+    vectors = True
+    length: int | None = bounded(1, _WIDEST, null="puts none in front")
+    conditioned: bool
+    bottleneck: int = bounded(1, _WIDEST)
+    network_learning_rate: float = rate()
 
 
-@dataclass
-class PTuningTuning(FrozenTuning):
-    name: str = "p_tuning"
-    learning_rate: float = 0.15
-    network_learning_rate: float = 1e-3
-    length: int | None = 20
-    anchor: float = 2.0
-    anchor_until: int = 80
-    init: str = "random"
-    text: str | None = None
-    encoder: str = "lstm"
-    hidden: int | None = None
+@dataclass(kw_only=True)
+class WordEmbeddingTuning(AnchoredTuning):
+    vectors = True
+    freeze_model: bool
+    model_learning_rate: float | None = rate("goes by the model's width")
+
+    @property
+    def changes_model(self) -> bool:
+        return not self.freeze_model
 
 
-@dataclass
-class PrefixTuning(FrozenTuning):
-    name: str = "prefix"
-    length: int = 20
-    anchor: float = 3.0
-    anchor_until: int = 80
-    init: str = "random"
-    text: str | None = None
-    projection: bool = False
-    bottleneck: int = 128
+@dataclass(kw_only=True)
+class PTuningTuning(AnchoredTuning):
+    vectors = True
+    network_learning_rate: float = rate()
+    length: int | None = bounded(1, _WIDEST, null="puts none in front")
+    encoder: str = one_of("lstm", "mlp")
+    hidden: int | None = bounded(1, _WIDEST, null="is the embeddings' width")
 
 
-@dataclass
+@dataclass(kw_only=True)
+class PrefixTuning(AnchoredTuning):
+    length: int = bounded(1, _WIDEST)
+    projection: bool
+    bottleneck: int = bounded(1, _WIDEST)
+
+
+@dataclass(kw_only=True)
 class LoraTuning(FrozenTuning):
-    name: str = "lora"
-    rank: int = 8
-    alpha: float = 16.0
-    targets: Any = None  # null, linear, or ends of module names
+    rank: int = bounded(1, _WIDEST)
+    alpha: float = bounded(0, 1e6, above=True)
+    targets: Any  # null, linear, or ends of module names
 
 
-@dataclass
+@dataclass(kw_only=True)
 class BitfitTuning(FrozenTuning):
-    name: str = "bitfit"
-
-
-TUNINGS: dict[str, type] = {
-    "zero_shot": ZeroShotTuning,
-    "head": HeadTuning,
-    "full": FullTuning,
-    "classifier": ClassifierTuning,
-    "soft_prompt": SoftPromptTuning,
-    "word_embedding": WordEmbeddingTuning,
-    "p_tuning": PTuningTuning,
-    "prefix": PrefixTuning,
-    "lora": LoraTuning,
-    "bitfit": BitfitTuning,
-}
+    pass

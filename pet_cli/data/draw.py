@@ -25,7 +25,7 @@ def draw(config: PetConfig, splits: Mapping[str, Split]) -> dict[str, Split]:
     test = splits["test"]
     drawn = {"test": Split("test", tuple(capped(test.examples, wanted.max_test, wanted.seed)), notes=test.notes)}
     untrained = not resolve.trains(config)
-    weighted = getattr(config.ensemble, "weights", None) == "dev" or resolve.weighing(config) is not None
+    weighted = config.ensemble.weighing == "dev" or resolve.weighing(config) is not None
     if "train" in splits and (weighted or not untrained):
         drawn["train"], drawn["dev"] = _sample(config, splits)
         drawn["test"] = _with_leaks(drawn["test"], (*drawn["train"].examples, *drawn["dev"].examples))

@@ -15,11 +15,9 @@ import numpy as np
 import torch
 
 from pet_cli.base.files import write_jsonl
-from pet_cli.config import files as conf_files
 from pet_cli.config import resolve
 from pet_cli.config.ensemble import IpetEnsemble, NoEnsemble, PetEnsemble
 from pet_cli.config.schema import PetConfig
-from pet_cli.config.tuning import ClassifierTuning, FullTuning
 from pet_cli.data.examples import Example, Split
 from pet_cli.ensembles.members import EnsembleRun, MemberResult, ensemble_scores, members, run_member
 from pet_cli.errors import UserError
@@ -64,15 +62,10 @@ def student_config(config: PetConfig) -> PetConfig:
         learning_rate=ensemble.student_learning_rate or config.trainer.learning_rate,
         class_weights="none",
     )
-    student = replace(config, ensemble=NoEnsemble(), trainer=trainer)
+    student = replace(config, tuning=ensemble.student_tuning, ensemble=NoEnsemble(name="none"), trainer=trainer)
     if ensemble.student == "classifier":
-        values = conf_files.read("tuning", "classifier")
-        values["head_learning_rate"] = float(values["head_learning_rate"])
-        return replace(student, tuning=ClassifierTuning(**values))
-    pattern, verbalizer = ensemble.student
-    tuning = FullTuning(**conf_files.read("tuning", "full")) if config.tuning.name == "zero_shot" else config.tuning
-    student = replace(resolve.member_config(student, pattern, verbalizer), trainer=trainer)
-    return replace(student, tuning=tuning)
+        return student
+    return replace(resolve.member_config(student, *ensemble.student), trainer=trainer)
 
 
 def distil(run: EnsembleRun, scores: np.ndarray) -> PromptMethod:

@@ -21,9 +21,9 @@ from torch import Tensor
 
 from pet_cli.base.files import atomic, read_json, write_json
 from pet_cli.config import resolve
+from pet_cli.config.build import option
 from pet_cli.config.ensemble import PetEnsemble
 from pet_cli.config.schema import PetConfig
-from pet_cli.config.tuning import ZeroShotTuning
 from pet_cli.data.examples import Split
 from pet_cli.ensembles.combine import combine, confidence_weights, fit_weights, log_softmax
 from pet_cli.ensembles.views import ViewsLearner
@@ -211,7 +211,7 @@ def prior_weights(run: EnsembleRun, found: Sequence[Member]) -> list[float]:
     pairs = len(resolve.pvps(run.config))
     found_good = []
     for member in found[:pairs]:  # the others differ by the seed of a training that does not take place here
-        untrained = PromptMethod.build(replace(member.config, tuning=ZeroShotTuning()), run.context)
+        untrained = PromptMethod.build(replace(member.config, tuning=option("tuning", "zero_shot")), run.context)
         found_good.append(max(0.0, score(member.config, train, untrained.predict(train), metric)))
     return (found_good if any(found_good) else [1.0] * pairs) * (len(found) // pairs)
 

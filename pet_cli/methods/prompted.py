@@ -16,7 +16,7 @@ from torch import Tensor
 
 from pet_cli.base.clock import Clock
 from pet_cli.base.progress import Progress
-from pet_cli.config import resolve
+from pet_cli.config import registry, resolve
 from pet_cli.config.schema import PetConfig
 from pet_cli.data.examples import Split
 from pet_cli.errors import UserError
@@ -26,8 +26,7 @@ from pet_cli.runs.outcome import score
 from pet_cli.runs.session import Session
 from pet_cli.training.loop import TrainReport, TrainSettings, balanced_weights, steps_for, train
 from pet_cli.training.mlm import MaskedModelling
-from pet_cli.tuning import LEARNERS, Learner, PromptLearner
-from pet_cli.verbalizers.kinds import VERBALIZERS
+from pet_cli.tuning import Learner, PromptLearner, learner_class
 
 
 class PromptMethod(Method):
@@ -114,7 +113,7 @@ def facts(learner: Learner, trained: tuple[TrainReport, TrainSettings] | None, s
 
 def with_saved_model(folder: Path, config: PetConfig) -> PetConfig:
     """The settings with the model that a run saved in its folder in place of the one that it began with."""
-    if not LEARNERS[config.tuning.name].changes_model(config.tuning):
+    if not config.tuning.changes_model:
         return config
     if not (folder / "model").is_dir():
         raise UserError(
@@ -129,7 +128,7 @@ def build_learner(config: PetConfig, lm: LanguageModel, session: Session) -> Lea
     max_length = config.trainer.max_length or min(256, lm.positions)
     if max_length > lm.positions:
         raise UserError(f"trainer.max_length={max_length}: the model takes at most {lm.positions} tokens.")
-    cls = LEARNERS[config.tuning.name]
+    cls = learner_class(config.tuning)
     options: dict[str, Any] = {
         "settings": config.tuning,
         "labels": resolve.labels(config),
@@ -142,7 +141,9 @@ def build_learner(config: PetConfig, lm: LanguageModel, session: Session) -> Lea
     return cls(
         lm,
         resolve.prompt_template(config),
-        verbalizer=VERBALIZERS[config.scoring.name](resolve.verbalizer_words(config), config.scoring),
+        verbalizer=registry.implementation("scoring", config.scoring.name)(
+            resolve.verbalizer_words(config), config.scoring
+        ),
         **options,
     )
 
@@ -150,7 +151,7 @@ def build_learner(config: PetConfig, lm: LanguageModel, session: Session) -> Lea
 def train_settings(config: PetConfig, lm: LanguageModel, n: int) -> TrainSettings:
     """Resolves what the configuration leaves open: steps by the number of examples, the learning rate by the model."""
     trainer = config.trainer
-    rate = trainer.learning_rate or getattr(config.tuning, "learning_rate", None) or config.model.learning_rate
+    rate = trainer.learning_rate or config.tuning.learning_rate or config.model.learning_rate
     return TrainSettings(
         steps=steps_for(n, trainer.max_steps, trainer.batch_size, config.tuning),
         learning_rate=rate or lm.default_learning_rate,

@@ -81,7 +81,7 @@ def write(folder: Path, status: str, config: PetConfig, overrides: Sequence[str]
         "fingerprint": fingerprint(config),
         "overrides": list(overrides),
     }
-    if config.ensemble.name != "none":
+    if config.ensemble.several:
         state["members"] = fingerprint(config, members_only=True)
     if stamp := data.stamp(config.task, config.data):
         state["data"] = stamp
@@ -124,7 +124,7 @@ def finished(state: Mapping[str, Any], config: PetConfig) -> bool:
 
 def reusable(state: Mapping[str, Any], config: PetConfig) -> bool:
     """Whether an ensemble's trained members are those this configuration asks for; each tells by its own data."""
-    return state.get("members") == fingerprint(config, members_only=True) and config.ensemble.name != "none"
+    return state.get("members") == fingerprint(config, members_only=True) and config.ensemble.several
 
 
 def difference(folder: Path, state: Mapping[str, Any], config: PetConfig) -> str:

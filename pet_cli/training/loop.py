@@ -23,7 +23,7 @@ class TrainSettings:
     batch_size: int = 8
     weight_decay: float = 0.01
     warmup: float = 0.0
-    grad_clip: float = 1.0
+    grad_clip: float | None = 1.0
     seed: int = 13
     eval_every: int = 20
 
@@ -98,7 +98,8 @@ def train(
             if mlm is not None:
                 loss = (1 - alpha) * loss + alpha * mlm(step)
             loss.backward()
-            torch.nn.utils.clip_grad_norm_(parameters, settings.grad_clip)
+            if settings.grad_clip:  # neither null nor 0
+                torch.nn.utils.clip_grad_norm_(parameters, settings.grad_clip)
             optimizer.step()
             schedule.step()
             optimizer.zero_grad(set_to_none=True)
@@ -150,17 +151,7 @@ def balanced_weights(targets: Sequence[int], n_labels: int) -> Tensor:
 
 
 def steps_for(n: int, max_steps: int | None, batch_size: int, tuning: Any) -> int:
-    """`trainer.max_steps`, or as many as `tuning.epochs` passes take, at least `tuning.min_steps`.
-
-    Where the mode names `most_epochs`, very few examples are not gone through more often than that to reach
-    `min_steps`.
-    """
+    """`trainer.max_steps`, or as many as the tuning mode's passes over the examples take."""
     if max_steps is not None:
         return max_steps
-    one_pass = math.ceil(n / batch_size)
-    # Zero-shot tuning names no length; what may train with it, the weights of label words, is quick.
-    least = int(getattr(tuning, "min_steps", 100))
-    most = getattr(tuning, "most_epochs", None)
-    if most is not None:
-        least = min(least, int(most) * one_pass)
-    return max(least, int(getattr(tuning, "epochs", 3)) * one_pass)
+    return int(tuning.steps(n, batch_size))

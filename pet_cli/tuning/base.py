@@ -60,19 +60,11 @@ class Learner(ABC):
         lm: the language model, shared by the runs of a process; a mode that changes it says so in `begin`.
         template: the prompt's template, or a classifier's plain input.
         labels: names of the labels, in the order of the columns of label scores.
-        settings: the mode's own settings (its dataclass in `config.py`).
+        settings: the mode's own settings (its dataclass in `config/tuning.py`).
         max_length: the most tokens of a prompt.
         batch_size: examples in a batch where nothing trains.
         memo: what this process has computed already.
     """
-
-    trains_model = False
-    """Whether training changes the language model itself, so that saving a run means saving it whole."""
-
-    @classmethod
-    def changes_model(cls, settings: Any) -> bool:
-        """Whether training under these settings changes the language model itself: `trains_model`, asked beforehand."""
-        return cls.trains_model
 
     lm_loss_trains = True
     """Whether a language-model loss reaches something that trains: not where word weights alone do."""
@@ -124,6 +116,11 @@ class Learner(ABC):
     def end(self) -> None:  # noqa: B027
         """Called after training: folds away what only training needed. Nothing trains after it."""
 
+    @property
+    def trains_model(self) -> bool:
+        """Whether training changes the language model itself, so that saving a run means saving it whole."""
+        return bool(self.settings.changes_model)
+
     def modules(self) -> list[nn.Module]:
         """The model, and the modules of its own."""
         own = [value for value in vars(self).values() if isinstance(value, nn.Module)]
@@ -134,7 +131,7 @@ class Learner(ABC):
         """The modes of training within the block: dropout where `settings.dropout` asks for it."""
         with evaluating(*self.modules()):
             for module in self.modules():
-                module.train(bool(getattr(self.settings, "dropout", False)))
+                module.train(bool(self.settings.drops_out))
             yield
 
     @contextlib.contextmanager

@@ -18,8 +18,6 @@ class ClassifierLearner(Learner):
         self.linear = nn.Linear(self.lm.width, len(self.labels)).to(self.lm.device)
         self.begin()
 
-    trains_model = True
-
     def begin(self) -> None:
         # Drawn from the global generator, which the trainer's seed has set.
         nn.init.normal_(self.linear.weight, std=0.02)

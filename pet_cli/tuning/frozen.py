@@ -53,8 +53,7 @@ class FrozenLearner(PromptLearner):
         raise NotImplementedError
 
     def hold(self, examples: int) -> Tensor | None:
-        anchor, until = getattr(self.settings, "anchor", 0.0), getattr(self.settings, "anchor_until", 1)
-        pull = anchor * max(0.0, (until / examples) ** 2 - 1)
+        pull = self.settings.pull(examples)
         return pull * self.moved() if pull else None
 
     def parameter_groups(self, learning_rate: float) -> list[dict[str, Any]]:

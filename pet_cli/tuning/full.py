@@ -10,8 +10,6 @@ from pet_cli.tuning.base import PromptLearner, decay_groups
 class FullLearner(PromptLearner):
     """Every weight of the model trains."""
 
-    trains_model = True
-
     def parameter_groups(self, learning_rate: float) -> list[dict[str, Any]]:
         return decay_groups(list(self.lm.model.named_parameters()), learning_rate) + super().parameter_groups(
             learning_rate

@@ -48,8 +48,8 @@ class SoftLearner(FrozenLearner):
         return initial_vectors(
             self.lm,
             self.encoder,
-            getattr(self.settings, "init", "vocab"),
-            getattr(self.settings, "text", None),
+            self.settings.init,
+            self.settings.text,
             self.answers.ids,
         )
 
@@ -71,7 +71,7 @@ class SoftLearner(FrozenLearner):
         own, *rest = super().parameter_groups(learning_rate)
         groups = [own | {"params": [self.vectors], "lr": learning_rate * self.scale}]
         if network := [parameter for parameter in own["params"] if parameter is not self.vectors]:
-            rate = getattr(self.settings, "network_learning_rate", learning_rate)
+            rate = self.settings.network_learning_rate
             groups.append(own | {"params": network, "lr": rate})
         return [*groups, *rest]
 

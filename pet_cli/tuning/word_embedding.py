@@ -86,14 +86,6 @@ class WordEmbeddingLearner(SoftLearner):
     Soft slots in the template train along.
     """
 
-    def __init__(self, *args: Any, **options: Any) -> None:
-        super().__init__(*args, **options)
-        self.trains_model = self.changes_model(self.settings)
-
-    @classmethod
-    def changes_model(cls, settings: Any) -> bool:
-        return not settings.freeze_model
-
     def own_template(self, template: Template) -> Template:
         return template
 
