@@ -294,7 +294,7 @@ def soft_prompts(options: argparse.Namespace) -> list[tuple[str, str, str]]:
     own = median_seconds(ours) / steps
     hard, _ = learner_for(options, "zero_shot", "trainer.max_length=128")
     lm = hard.lm
-    words = lm.first_tokens(hard.answers)
+    words = lm.tokens(hard.answers).first
     length = learner.settings.length
     peft_config = PromptTuningConfig(task_type="FEATURE_EXTRACTION", num_virtual_tokens=length)
     wrapped = get_peft_model(lm.model, peft_config)

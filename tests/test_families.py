@@ -123,9 +123,9 @@ def test_scores_at_the_mask_are_the_models_own_logits_alone_and_padded(lm: Maske
     states = lm.states(batch)
     torch.testing.assert_close(lm.word_scores(states, None)[:, 0], expected, atol=1e-5, rtol=0)
     torch.testing.assert_close(lm.word_scores(states, columns)[:, 0], expected[:, columns], atol=1e-5, rtol=0)
-    torch.testing.assert_close(lm.score_words(batch, ids), expected[:, columns], atol=1e-5, rtol=0)
+    torch.testing.assert_close(lm.score_answers(batch, ids), expected[:, columns], atol=1e-5, rtol=0)
     for index, prompt in enumerate(prompts):
-        alone = lm.score_words(lm.collate([prompt]), ids)[0]
+        alone = lm.score_answers(lm.collate([prompt]), ids)[0]
         torch.testing.assert_close(alone, expected[index, columns], atol=1e-5, rtol=0)
 
 

@@ -17,7 +17,7 @@ from pet_cli.api import PromptClassifier
 from pet_cli.config.build import option
 from pet_cli.ensembles.views import ViewsLearner
 from pet_cli.errors import UserError
-from pet_cli.models.base import LanguageModel
+from pet_cli.models.base import AnswerTokens, LanguageModel
 from pet_cli.models.generative import ROOM, WordTokens, is_punctuation
 from pet_cli.models.loading import load
 from pet_cli.prompts.encoder import PromptEncoder
@@ -136,7 +136,7 @@ def test_words_of_several_tokens_score_as_a_forward_for_each(kind: str, lm: Lang
 def test_words_of_one_token_score_as_a_forward_for_each(kind: str, lm: LanguageModel) -> None:
     learner = learner_of(lm, SINGLE)
     assert learner.answers.longest == 1
-    columns = lm.first_tokens(learner.answers)
+    columns = lm.tokens(learner.answers).first
     expected = torch.stack([obvious(kind, lm, text, SINGLE, True) for text in TEXTS])
     scores = said(learner)
     torch.testing.assert_close(scores.log_softmax(1), expected.log_softmax(1), atol=1e-5, rtol=1e-6)
@@ -196,13 +196,13 @@ def test_one_token_words_project_their_columns_alone(
 ) -> None:
     monkeypatch.setattr(lm.model.get_output_embeddings(), "forward", None)
     asked: list[Any] = []
-    score = type(lm).word_scores
+    project = type(lm).project
 
-    def spy(self: LanguageModel, states: Tensor, words: Tensor | None) -> Tensor:
-        asked.append((tuple(states.shape[:-1]), None if words is None else len(words)))
-        return score(self, states, words)
+    def spy(self: LanguageModel, features: Tensor, words: Tensor | None) -> Tensor:
+        asked.append((tuple(features.shape[:-1]), None if words is None else len(words)))
+        return project(self, features, words)
 
-    monkeypatch.setattr(type(lm), "word_scores", spy)
+    monkeypatch.setattr(type(lm), "project", spy)
     said(learner_of(lm, SINGLE))
     assert asked == [((len(ROWS),), len(SINGLE))]
 
@@ -237,7 +237,7 @@ def test_gradients_of_the_shared_pass_are_those_of_separate_ones(kind: str, lm: 
         lm.model.zero_grad()
         total = torch.zeros(())
         for group in groups:
-            scores = lm.score_words(lm.collate(prompts), Answers(tuple(group)))
+            scores = lm.score_answers(lm.collate(prompts), Answers(tuple(group)))
             keep = [i for i, own in enumerate(group) if len(own) > 1 or len(groups) == 1 or len(group) == 2]
             if len(group) == 2:
                 keep = [0]
@@ -286,7 +286,10 @@ def test_embeddings_score_as_the_ids_they_stand_for(kind: str, lm: LanguageModel
     with torch.inference_mode():
         embeds = lm.model.get_input_embeddings()(batch.input_ids)
         torch.testing.assert_close(
-            lm.score_words(batch, learner.answers, embeds), lm.score_words(batch, learner.answers), atol=1e-5, rtol=0
+            lm.score_answers(batch, learner.answers, embeds),
+            lm.score_answers(batch, learner.answers),
+            atol=1e-5,
+            rtol=0,
         )
         torch.testing.assert_close(lm.encode(batch, embeds), lm.encode(batch), atol=1e-5, rtol=1e-6)
 
@@ -301,7 +304,7 @@ def test_trainable_tokens_that_start_as_words_score_as_the_words(kind: str, lm: 
     for slot, token in soft.slot_texts.items():
         ids[batch.soft == slot] = token
     with torch.inference_mode():
-        scores = lm.score_words(batch, hard.answers, lm.model.get_input_embeddings()(ids))
+        scores = lm.score_answers(batch, hard.answers, lm.model.get_input_embeddings()(ids))
     torch.testing.assert_close(scores, said(hard), atol=1e-5, rtol=1e-6)
 
 
@@ -313,7 +316,7 @@ def test_soft_slots_move_with_the_padding(kind: str, lm: LanguageModel) -> None:
     if kind in CAUSAL:
         assert (batch.soft[:, -1] == 2).all() and (batch.masks == batch.input_ids.shape[1] - 1).all()
     gradient = lm.model.get_input_embeddings()(batch.input_ids).detach().requires_grad_(True)
-    lm.score_words(batch, learner_of(lm, SINGLE).answers, gradient)[:, 0].sum().backward()
+    lm.score_answers(batch, learner_of(lm, SINGLE).answers, gradient)[:, 0].sum().backward()
     assert gradient.grad is not None and bool((gradient.grad[batch.soft >= 0].abs().sum(-1) > 0).all())
 
 
@@ -545,8 +548,8 @@ def test_show_tells_what_the_model_reads(
 
 
 def test_words_behind_a_prefix_read_it_and_themselves() -> None:
-    words = WordTokens([[5, 6, 7], [8], [9, 10]], torch.device("cpu"))
-    assert words.inputs.tolist() == [5, 6, 9] and words.targets.tolist() == [6, 7, 10]
+    words = WordTokens(AnswerTokens([Answers(((5, 6, 7), (8,), (9, 10)))], torch.device("cpu")))
+    assert words.inputs.tolist() == [[5, 6, 9]] and words.targets.tolist() == [[6, 7, 10]]
     mask = words.tree_mask(torch.tensor([[False, True]]))[0, 0] == 0
     assert mask.int().tolist() == [[1, 0, 0, 0, 0], [0, 1, 0, 0, 0], [0, 1, 1, 0, 0], [0, 1, 1, 1, 0], [0, 1, 0, 0, 1]]
 

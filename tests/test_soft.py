@@ -458,7 +458,7 @@ def test_peft_reads_a_saved_lora(
     batch = lm.collate(learner.encode(ROWS).prompts)
     with torch.inference_mode():
         logits = model(input_ids=batch.input_ids, attention_mask=batch.attention_mask).logits
-        words = logits[torch.arange(3).unsqueeze(1), batch.masks, learner.lm.first_tokens(learner.answers)]
+        words = logits[torch.arange(3).unsqueeze(1), batch.masks, learner.lm.tokens(learner.answers).first]
     assert isinstance(learner.verbalizer, ManualVerbalizer)
     torch.testing.assert_close(learner.verbalizer.label_scores(words), scores(learner), atol=1e-5, rtol=0)
 

@@ -86,9 +86,9 @@ def _print(config: PetConfig, fields: dict[str, str], session: object) -> None:
         shown = ", ".join(f"{word} {p:.3f}" for word, p in zip(words, top.values.tolist(), strict=True))
         out.print(f"top words {shown}", highlight=False, markup=False)
         if several:
-            scores = lm.score_words(batch, answers, learner.embeds(batch))[0]
+            scores = lm.score_answers(batch, answers, learner.embeds(batch))[0]
         else:
-            scores = logits.log_softmax(0)[lm.first_tokens(answers)]
+            scores = logits.log_softmax(0)[lm.tokens(answers).first]
         probabilities = scores.exp().tolist()
         label_scores = learner.label_scores(encoded, [0]).softmax(dim=1)[0].tolist()
     of = "per token" if several and answers.mean else "in the vocabulary"

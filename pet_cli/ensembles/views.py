@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 from pet_cli.data.examples import Split
@@ -33,14 +34,20 @@ class ViewsLearner(Learner):
         return {name: Split(name, splits[name].examples * views) for name in ("train", "dev") if splits.get(name)}
 
     def encode(
-        self, rows: Sequence[Mapping[str, str]], fingerprint: str | None = None, advance: Advance | None = None
+        self,
+        rows: Sequence[Mapping[str, str]],
+        fingerprint: str | None = None,
+        advance: Advance | None = None,
+        candidates: Sequence[Sequence[str]] | None = None,
     ) -> Encoded:
         """Encodes rows that `spread` repeated: the first share by the first view, and so on."""
         own = len(rows) // len(self.views)
-        prompts = []
+        parts = []
         for number, view in enumerate(self.views):
-            prompts += view.encoder.encode(rows[number * own : (number + 1) * own])
-        return Encoded(prompts)
+            mine = slice(number * own, (number + 1) * own)
+            parts.append(Learner.encode(view, rows[mine], candidates=None if candidates is None else candidates[mine]))
+        answers = None if candidates is None else [own for part in parts for own in part.candidates or ()]
+        return Encoded([prompt for part in parts for prompt in part.prompts], candidates=answers)
 
     def begin(self) -> None:
         for view in self.views:
@@ -54,9 +61,11 @@ class ViewsLearner(Learner):
         return [module for view in self.views for module in view.modules()]
 
     def label_scores(self, encoded: Encoded, indices: Sequence[int]) -> Tensor:
-        scores = torch.zeros(len(indices), len(self.labels), device=self.lm.device)
+        columns = len(self.labels) if encoded.candidates is None else max(map(len, encoded.candidates))
+        scores = torch.full((len(indices), columns), -torch.inf, device=self.lm.device)
         for view, mine, mask in self._by_view(encoded, indices):
-            scores = scores.index_copy(0, mine, view.verbalizer(mask))
+            said = view.verbalizer(mask)
+            scores = scores.index_copy(0, mine, F.pad(said, (0, columns - said.shape[1]), value=-torch.inf))
         return scores
 
     def loss(
@@ -86,12 +95,14 @@ class ViewsLearner(Learner):
         of = torch.tensor([index // own for index in indices], device=self.lm.device)
         states = None
         if self.lm.single_token_words:  # what the model computes does not depend on the label words
-            states = self.lm.states(self.lm.collate(prompts))[:, 0]
+            states = self.lm.states(self.lm.collate(prompts))
         for number, view in enumerate(self.views):
             mine = torch.nonzero(of == number).flatten()
             if len(mine):
                 given = None if states is None else states[mine]
-                yield view, mine, AtMask(view, [prompts[place] for place in mine.tolist()], given)
+                places = mine.tolist()
+                candidates = encoded.candidates and [encoded.candidates[indices[place]] for place in places]
+                yield view, mine, AtMask(view, [prompts[place] for place in places], given, candidates)
 
     def parameter_groups(self, learning_rate: float) -> list[dict[str, Any]]:
         groups = self.views[0].parameter_groups(learning_rate)

@@ -6,7 +6,7 @@ import contextlib
 import functools
 import hashlib
 from abc import ABC, abstractmethod
-from collections.abc import Hashable, Iterator
+from collections.abc import Callable, Hashable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -16,8 +16,10 @@ from torch import Tensor, nn
 
 from pet_cli.base.files import atomic_folder
 from pet_cli.prompts.batch import Batch, Prompt, collate
-from pet_cli.prompts.query import Answers
+from pet_cli.prompts.query import Answers, Query
 from pet_cli.prompts.template import Template
+
+Asked = Answers | Sequence[Answers]
 
 
 class LanguageModel(ABC):
@@ -37,6 +39,9 @@ class LanguageModel(ABC):
 
     single_token_words = False
     """Whether a label word must be one token."""
+
+    room = 10**9
+    """The most tokens of an answer."""
 
     def __init__(self, name: str, model: Any, tokenizer: Any, device: torch.device, bf16: bool = False) -> None:
         self.name = name
@@ -108,21 +113,58 @@ class LanguageModel(ABC):
 
     def word_scores(self, states: Tensor, words: Tensor | None) -> Tensor:
         """Logits of words of one token: `[..., hidden] -> [..., words]`; None is the whole vocabulary."""
+        return self.project(self.features(states), words)
+
+    def project(self, features: Tensor, words: Tensor | None) -> Tensor:
+        """As `word_scores`, from features: `[..., embedding] -> [..., words]`."""
         weight, bias = self.projection
         if words is not None:
             weight, bias = weight[words], None if bias is None else bias[words]
-        return F.linear(self.features(states), weight, bias)
+        return F.linear(features, weight, bias)
 
-    @abstractmethod
-    def score_words(self, batch: Batch, answers: Answers, embeds: Tensor | None = None) -> Tensor:
-        """Scores of answers at the mask of each prompt, `[batch, answers]`.
+    def masks_for(self, answers: Answers) -> int:
+        """How many masks a prompt has where these answers are asked for."""
+        return 1
 
-        They are log-probabilities, but for a constant of the example, which a softmax over answers cancels.
+    def score(self, queries: Sequence[Query], embeds: Callable[[Batch], Tensor | None] | None = None) -> Tensor:
+        """Scores of each query's answers, `[queries, answers]`; -inf where a query has fewer than another.
+
+        They are log-probabilities, but for a constant of the query where all its answers are one token, which a
+        softmax over answers cancels.
+
+        Args:
+            embeds: input embeddings of a batch in place of the looked-up ones, for soft prompts.
         """
+        batch = self.collate([query.prompt for query in queries])
+        answers = [query.answers for query in queries]
+        return self.score_answers(batch, answers, None if embeds is None else embeds(batch))
 
-    def first_tokens(self, answers: Answers) -> Tensor:
-        """The first token of each answer, `[answers]`."""
-        return _first_tokens(answers, self.device)
+    def score_answers(self, batch: Batch, answers: Asked, embeds: Tensor | None = None) -> Tensor:
+        """As `score`, of prompts put together already; answers are the batch's, or one object for each prompt."""
+        return self.score_features(self.features(self.states(batch, embeds)), answers)
+
+    def score_features(self, features: Tensor, answers: Asked) -> Tensor:
+        """As `score`, from the features at the masks alone, `[batch, masks, embedding] -> [batch, answers]`.
+
+        Of answers of one token, only their columns of the vocabulary projection are computed. Of longer ones each
+        token is predicted at its own mask, all in one pass (Schick & Schütze 2021b, section 3.1 on training).
+        """
+        asked = self.tokens(answers)
+        if asked.longest > 1:
+            scores = asked.log_probabilities(self.project(features[:, : asked.longest], None))
+        elif asked.shared:
+            return self.project(features[:, 0], asked.first)
+        else:
+            words, columns = asked.first.unique(return_inverse=True)
+            scores = self.project(features[:, 0], words).gather(1, columns)
+        return scores.masked_fill(asked.lengths == 0, -torch.inf)
+
+    def reads_states(self, answers: Asked) -> bool:
+        """Whether the states at the masks tell all of these answers, so that they may be computed beforehand."""
+        return self.tokens(answers).longest == 1
+
+    def tokens(self, answers: Asked) -> AnswerTokens:
+        return answer_tokens((answers,) if isinstance(answers, Answers) else tuple(answers), self.device)
 
     def save(self, folder: Path) -> None:
         """Writes model and tokenizer so that plain `from_pretrained` reads them; whole or not at all."""
@@ -166,7 +208,43 @@ def evaluating(*modules: nn.Module) -> Iterator[None]:
             module.training = training
 
 
+class AnswerTokens:
+    """Answers as tensors, one row for each query, or one alone where all queries share them.
+
+    Attributes:
+        ids: token ids, padded with 0 and with the first answer once more, `[rows, answers, longest]`.
+        lengths: the number of tokens of each answer, 0 where a query has fewer answers, `[rows, answers]`.
+        first: the first token of each answer, `[answers]` where shared, else `[rows, answers]`.
+        longest: the most tokens of an answer.
+        mean: whether scores are means over tokens, or sums.
+    """
+
+    def __init__(self, answers: Sequence[Answers], device: torch.device) -> None:
+        self.shared = all(own == answers[0] for own in answers)
+        rows = answers[:1] if self.shared else answers
+        self.longest, most = max(own.longest for own in rows), max(map(len, rows))
+        self.mean = rows[0].mean
+        padded = [[[*ids, *[0] * (self.longest - len(ids))] for ids in own.ids] for own in rows]
+        self.ids = torch.tensor([own + own[:1] * (most - len(own)) for own in padded], device=device)
+        lengths = [[*map(len, own.ids), *[0] * (most - len(own))] for own in rows]
+        self.lengths = torch.tensor(lengths, device=device)
+        self.first = self.ids[0, :, 0] if self.shared else self.ids[:, :, 0]
+
+    def log_probabilities(self, logits: Tensor) -> Tensor:
+        """The log-probability of each answer, its i-th token at the i-th place, `[batch, answers]`.
+
+        Args:
+            logits: at each place, `[batch, longest, vocabulary]`.
+        """
+        ids = self.ids.expand(len(logits), -1, -1).transpose(1, 2)  # [batch, longest, answers]
+        # gather, then subtract the log-normaliser: the log-probabilities of the whole vocabulary are never held
+        own = logits.gather(2, ids) - logits.logsumexp(-1, keepdim=True)
+        behind = torch.arange(self.longest, device=ids.device).unsqueeze(1) >= self.lengths.unsqueeze(1)
+        scores = own.masked_fill(behind, 0).sum(dim=1)
+        return scores / self.lengths.clamp(min=1) if self.mean else scores
+
+
 @functools.lru_cache(maxsize=64)
-def _first_tokens(answers: Answers, device: torch.device) -> Tensor:
+def answer_tokens(answers: tuple[Answers, ...], device: torch.device) -> AnswerTokens:
     with torch.inference_mode(False):  # kept for training too
-        return torch.tensor([ids[0] for ids in answers.ids], device=device)
+        return AnswerTokens(answers, device)

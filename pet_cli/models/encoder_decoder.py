@@ -90,22 +90,25 @@ class T5LM(EncoderDecoderLM):
             return state, state.new_zeros(size, 0, state.shape[-1])
         # T5's distances between positions cannot be told to it, so words do not share a sequence here: each has a row,
         # with the keys and values of the encoder's states, computed above, repeated.
-        owners = words.owner.unique_consecutive()
-        row = torch.searchsorted(owners, words.owner)
-        ids = torch.full((len(owners), int(words.lengths.max()) - 1), self._sentinel_id, device=self.device)
-        ids[row, words.offset] = words.inputs
+        real = words.owner >= 0
+        line = ((words.offset == 0) & real).cumsum(dim=1) - 1  # of each input's answer among those of several tokens
+        line, lines = line.clamp(min=0), int(line.max()) + 1
+        query = torch.arange(len(line), device=self.device).unsqueeze(1).expand_as(line)
+        ids = torch.full((len(line), lines, words.answers.longest - 1), self._sentinel_id, device=self.device)
+        ids[query[real], line[real], words.offset[real]] = words.inputs[real]
         cache = output.past_key_values
-        cache.batch_repeat_interleave(len(owners))
-        rows = Batch(*(t.repeat_interleave(len(owners), dim=0) for t in _tensors(batch)))
+        cache.batch_repeat_interleave(lines)
+        rows = Batch(*(t.repeat_interleave(lines, dim=0) for t in _tensors(batch)))
         output = self._decode(
-            encoded.repeat_interleave(len(owners), dim=0),
+            encoded.repeat_interleave(lines, dim=0),
             rows,
-            input_ids=ids.repeat(size, 1),
+            input_ids=ids.expand(size, -1, -1).flatten(0, 1),
             past_key_values=cache,
             use_cache=True,
         )
-        hidden = output[0].unflatten(0, (size, len(owners)))
-        return state, hidden[:, row, words.offset].float()
+        hidden = output[0].unflatten(0, (size, lines))  # [batch, lines, tokens, hidden]
+        each = torch.arange(size, device=self.device).unsqueeze(1)
+        return state, hidden[each, line, words.offset].float()
 
 
 class BartLM(EncoderDecoderLM):

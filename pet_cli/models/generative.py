@@ -9,15 +9,14 @@ from __future__ import annotations
 import unicodedata
 from abc import abstractmethod
 from collections.abc import Sequence
-from itertools import groupby
+from itertools import groupby, pairwise
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from pet_cli.models.base import LanguageModel
+from pet_cli.models.base import AnswerTokens, Asked, LanguageModel
 from pet_cli.prompts.batch import Batch
-from pet_cli.prompts.query import Answers
 from pet_cli.prompts.template import Border, Mask, Part, Soft, Text
 
 ROOM = 32
@@ -25,33 +24,36 @@ ROOM = 32
 
 
 class WordTokens:
-    """The tokens of label words that continue one shared prefix.
+    """The tokens of answers that continue a prefix.
 
-    The prefix predicts each word's first token. All tokens of a word but its last are inputs themselves, `T` of them
-    over all words, laid side by side word after word; each predicts the word's next token.
+    The prefix predicts each answer's first token. All tokens of an answer but its last are inputs themselves, at most
+    `T` of them over all answers of a query, laid side by side answer after answer; each predicts the answer's next
+    token. There is one row for each query, or one alone where all queries share their answers.
 
     Attributes:
-        first: the first token of each word, `[words]`.
-        inputs: `[T]`.
-        targets: what each input predicts, `[T]`.
-        owner: the word of each input, `[T]`.
-        offset: how far behind the prefix each input stands, from 0, `[T]`.
-        lengths: the number of tokens of each word, `[words]`.
+        inputs: `[rows, T]`.
+        targets: what each input predicts, `[rows, T]`.
+        owner: the answer of each input, `[rows, T]`; -2 in the padding of queries with fewer inputs.
+        offset: how far behind the prefix each input stands, from 0, `[rows, T]`.
     """
 
-    def __init__(self, word_ids: Sequence[Sequence[int]], device: torch.device) -> None:
-        def tensor(values: list[int]) -> Tensor:
-            return torch.tensor(values, dtype=torch.long, device=device)
-
-        self.first = tensor([ids[0] for ids in word_ids])
-        self.inputs = tensor([token for ids in word_ids for token in ids[:-1]])
-        self.targets = tensor([token for ids in word_ids for token in ids[1:]])
-        self.owner = tensor([word for word, ids in enumerate(word_ids) for _ in ids[1:]])
-        self.offset = tensor([offset for ids in word_ids for offset in range(len(ids) - 1)])
-        self.lengths = tensor([len(ids) for ids in word_ids])
+    def __init__(self, answers: AnswerTokens) -> None:
+        self.answers = answers
+        rows = [
+            [
+                (token, target, owner, offset)
+                for owner, (ids, length) in enumerate(zip(*pair, strict=True))
+                for offset, (token, target) in enumerate(pairwise(ids[:length]))
+            ]
+            for pair in zip(answers.ids.tolist(), answers.lengths.tolist(), strict=True)
+        ]
+        longest = max(map(len, rows))
+        padded = [row + [(0, 0, -2, 0)] * (longest - len(row)) for row in rows]
+        table = torch.tensor(padded, dtype=torch.long, device=answers.ids.device).reshape(len(rows), longest, 4)
+        self.inputs, self.targets, self.owner, self.offset = table.unbind(dim=-1)
 
     def __len__(self) -> int:
-        return len(self.inputs)
+        return self.inputs.shape[1]
 
     def tree_mask(self, readable: Tensor) -> Tensor:
         """What may read what when the words' inputs follow the prefix in one sequence, as a tree of one root.
@@ -66,34 +68,37 @@ class WordTokens:
             0 where reading is allowed and the least float elsewhere, `[batch, 1, prefix + T, prefix + T]`.
         """
         size, device = readable.shape[1] + len(self), readable.device
-        group = torch.cat([torch.full((readable.shape[1],), -1, device=device), self.owner])
+        group = F.pad(self.owner, (readable.shape[1], 0), value=-1)  # [rows, size]
         position = torch.arange(size, device=device)
         behind = position[:, None] >= position
-        own = (group == -1) | (group[:, None] == group)
+        own = (group == -1).unsqueeze(1) | (group.unsqueeze(2) == group.unsqueeze(1))
         whole = F.pad(readable, (0, len(self)), value=True)
         # Padding reads itself: a softmax over nothing would be NaN.
         allowed = (behind & own & whole[:, None]) | (position[:, None] == position)
         mask = torch.zeros(allowed.shape, device=device).masked_fill(~allowed, torch.finfo(torch.float32).min)
         return mask.unsqueeze(1)
 
-    def log_probabilities(self, first: Tensor, rest: Tensor, normalise: bool) -> Tensor:
-        """The log-probability of each word, of its tokens in the mean where `normalise`, `[batch, words]`.
+    def log_probabilities(self, first: Tensor, rest: Tensor) -> Tensor:
+        """The log-probability of each answer's tokens, in the mean or in sum, `[batch, answers]`.
 
         Args:
             first: logits at the end of the prefix, `[batch, vocabulary]`.
             rest: logits at the inputs, `[batch, T, vocabulary]`.
         """
-        scores = first.log_softmax(-1)[:, self.first]
+        size, asked = len(first), self.answers
+        scores = first.log_softmax(-1).gather(1, asked.ids[:, :, 0].expand(size, -1))
         # gather, then subtract the log-normaliser: the log-probabilities of the whole vocabulary are never held
-        own = rest.gather(2, self.targets.expand(len(rest), -1).unsqueeze(2)).squeeze(2) - rest.logsumexp(-1)
-        scores = scores.index_add(1, self.owner, own)
-        return scores / self.lengths if normalise else scores
+        own = rest.gather(2, self.targets.expand(size, -1).unsqueeze(2)).squeeze(2) - rest.logsumexp(-1)
+        own = own.masked_fill(self.owner < 0, 0)
+        scores = scores.scatter_add(1, self.owner.clamp(min=0).expand(size, -1), own)
+        scores = scores / asked.lengths.clamp(min=1) if asked.mean else scores
+        return scores.masked_fill(asked.lengths == 0, -torch.inf)
 
 
 class GenerativeLM(LanguageModel):
     """A language model that writes the answer. Adds to `LanguageModel` how words of several tokens are scored."""
 
-    single_token_words = False
+    room = ROOM
 
     @abstractmethod
     def answer(self, batch: Batch, words: WordTokens | None, embeds: Tensor | None = None) -> tuple[Tensor, Tensor]:
@@ -107,15 +112,16 @@ class GenerativeLM(LanguageModel):
     def states(self, batch: Batch, embeds: Tensor | None = None) -> Tensor:
         return self.answer(batch, None, embeds)[0].unsqueeze(1)
 
-    def score_words(self, batch: Batch, answers: Answers, embeds: Tensor | None = None) -> Tensor:
+    def score_answers(self, batch: Batch, answers: Asked, embeds: Tensor | None = None) -> Tensor:
         """Of answers of one token each, their logits, so that only their columns of the projection are computed;
         otherwise the log-probability of each answer's tokens over the vocabulary, in the mean or in sum.
         """
-        if answers.longest == 1:
-            return self.word_scores(self.states(batch, embeds)[:, 0], self.first_tokens(answers))
-        words = WordTokens(answers.ids, self.device)
+        asked = self.tokens(answers)
+        if asked.longest == 1:
+            return super().score_answers(batch, answers, embeds)
+        words = WordTokens(asked)
         state, rest = self.answer(batch, words, embeds)
-        return words.log_probabilities(self.word_scores(state, None), self.word_scores(rest, None), answers.mean)
+        return words.log_probabilities(self.word_scores(state, None), self.word_scores(rest, None))
 
 
 def without_borders(parts: Sequence[Part]) -> list[Part]:

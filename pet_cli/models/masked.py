@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from pet_cli.errors import UserError
-from pet_cli.models.base import LanguageModel
+from pet_cli.models.base import Asked, LanguageModel
 from pet_cli.prompts.batch import Batch
 from pet_cli.prompts.query import Answers
 
@@ -78,8 +78,11 @@ class MaskedLM(LanguageModel):
     def features(self, states: Tensor) -> Tensor:
         return self.transform(states)  # type: ignore[no-any-return]
 
-    def score_words(self, batch: Batch, answers: Answers, embeds: Tensor | None = None) -> Tensor:
-        return self.word_scores(self.states(batch, embeds)[:, 0], self.first_tokens(answers))
+    def masks_for(self, answers: Answers) -> int:
+        return answers.longest
+
+    def reads_states(self, answers: Asked) -> bool:
+        return True
 
 
 def _transform(model: Any, name: str) -> nn.Module:

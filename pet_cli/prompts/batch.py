@@ -16,7 +16,8 @@ class Prompt:
     Attributes:
         ids: token ids, special tokens included.
         types: segment ids, as many (all 0 where the template has no border).
-        masks: positions of the masks, in the template's order (empty for a classifier's input).
+        masks: positions of the masks, in the template's order (empty for a classifier's input); several where an
+            answer of several tokens is to be filled in.
         soft: (position, slot) of every trainable token.
         cut: how many tokens were left out to meet the maximum length.
     """
@@ -34,7 +35,7 @@ class Batch:
 
     Attributes:
         input_ids, attention_mask, token_type_ids: `[batch, length]`.
-        masks: positions of the masks, `[batch, masks]`.
+        masks: positions of the masks, `[batch, masks]`, 0 behind the last one of a prompt that has fewer.
         soft: slot of every trainable token, -1 elsewhere, `[batch, length]`; None where no prompt has any.
     """
 
@@ -71,7 +72,7 @@ def collate(prompts: Sequence[Prompt], pad_id: int, device: torch.device | str =
         input_ids[row, start:end] = torch.tensor(prompt.ids)
         types[row, start:end] = torch.tensor(prompt.types)
         attention[row, start:end] = 1
-        masks[row] = torch.tensor(prompt.masks) + start
+        masks[row, : len(prompt.masks)] = torch.tensor(prompt.masks) + start
         if soft is not None:
             for position, slot in prompt.soft:
                 soft[row, start + position] = slot

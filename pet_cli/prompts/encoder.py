@@ -79,13 +79,17 @@ class PromptEncoder:
             total += count
         return total, texts
 
-    def encode(self, rows: Sequence[Mapping[str, str]]) -> list[Prompt]:
+    def encode(self, rows: Sequence[Mapping[str, str]], masks: Sequence[int] | None = None) -> list[Prompt]:
         """Encodes the rows (field name to text).
+
+        Args:
+            masks: how many masks stand in each row's prompt where the template has one; 1 by default.
 
         Raises:
             UserError: the template's literal text alone is longer than `max_length`.
         """
-        rendered = [self._render(row) for row in rows]
+        masks = [1] * len(rows) if masks is None else masks
+        rendered = [self._render(row, count) for row, count in zip(rows, masks, strict=True)]
         if not rendered:
             return []
         pair = len(rendered[0].segments) > 1
@@ -103,14 +107,16 @@ class PromptEncoder:
             if len(ids) > self.max_length or soft:
                 prompts.append(self._careful(rendered[index], pair))
             else:
-                masks = tuple(i for i, token in enumerate(ids) if token == self.mask_id)
-                if len(masks) != self.template.masks:  # a text that normalises to the mask, such as XLM-R's full-width
+                found = tuple(i for i, token in enumerate(ids) if token == self.mask_id)
+                if (
+                    len(found) != self.template.masks * masks[index]
+                ):  # a text that normalises to the mask, such as XLM-R's full-width
                     prompts.append(self._careful(rendered[index], pair))
                 else:
-                    prompts.append(Prompt(ids, types, masks))
+                    prompts.append(Prompt(ids, types, found))
         return prompts
 
-    def _render(self, row: Mapping[str, str]) -> _Rendered:
+    def _render(self, row: Mapping[str, str], masks: int = 1) -> _Rendered:
         out = _Rendered()
         places = iter(self._places)
         behind = 0  # where the text behind the last mask starts
@@ -118,7 +124,7 @@ class PromptEncoder:
             if isinstance(part, Text):
                 self._add(out, part.text, behind)
             elif isinstance(part, Mask):
-                out.masks.append(out.add(self.mask_token))
+                out.masks.append(out.add(self.mask_token * masks))
                 behind = len(out.segments[-1])
             elif isinstance(part, Border):
                 out.segments.append("")

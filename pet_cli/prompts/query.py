@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from pet_cli.prompts.batch import Prompt
+
 
 @dataclass(frozen=True)
 class Answers:
@@ -23,5 +25,13 @@ class Answers:
 
     @property
     def longest(self) -> int:
-        """The most tokens of an answer."""
-        return max(map(len, self.ids))
+        """The most tokens of an answer; 0 without any."""
+        return max(map(len, self.ids), default=0)
+
+
+@dataclass(frozen=True)
+class Query:
+    """A prompt with its answers; one object of `Answers` where queries share them."""
+
+    prompt: Prompt
+    answers: Answers

@@ -5,7 +5,8 @@
     {soft*5} {text} {soft:"It was"} {mask}.   trainable pseudo tokens, and trainable tokens that start as words
 
 A field may carry modifiers after a colon, separated by commas: `strip` removes its final punctuation, `lower`
-lower-cases its first letter, `keep` protects it from being shortened. Literal text, masks and soft tokens are
+lower-cases its first letter, `keep` protects it from being shortened. `{mask:strip,lower}` does so with the candidates
+that an example brings, where they stand at the mask. Literal text, masks and soft tokens are
 never shortened. A literal brace is doubled (`{{`), a literal bar too (`||`).
 
 This module knows text alone: nothing here knows a tokenizer or a model.
@@ -41,17 +42,18 @@ class Field:
     keep: bool = False
 
     def value(self, fields: Mapping[str, str]) -> str:
-        text = fields[self.name].strip()
-        if self.strip:
-            text = text.rstrip(string.punctuation + _CJK_STOPS + string.whitespace)
-        if self.lower:
-            text = text[:1].lower() + text[1:]
-        return text
+        return _modified(fields[self.name], self.strip, self.lower)
 
 
 @dataclass(frozen=True)
 class Mask:
-    """Where the model fills in a label word."""
+    """Where the model fills in a label word, or one of the example's own candidates, changed as a field's text is."""
+
+    strip: bool = False
+    lower: bool = False
+
+    def candidate(self, text: str) -> str:
+        return _modified(text, self.strip, self.lower)
 
 
 @dataclass(frozen=True)
@@ -66,6 +68,13 @@ class Soft:
 @dataclass(frozen=True)
 class Border:
     """The border between segment A and segment B."""
+
+
+def _modified(text: str, strip: bool, lower: bool) -> str:
+    text = text.strip()
+    if strip:
+        text = text.rstrip(string.punctuation + _CJK_STOPS + string.whitespace)
+    return text[:1].lower() + text[1:] if lower else text
 
 
 Part = Text | Field | Mask | Soft | Border
@@ -198,6 +207,10 @@ def _slot(inside: str, source: str) -> Part:
                 f"template '{source}': unknown modifier '{flag}' in '{{{inside}}}'; "
                 f"allowed are {choices(MODIFIERS)}.{nearest(flag, MODIFIERS)}"
             )
+    if name.strip() == "mask":
+        if "keep" in flags:
+            raise UserError(f"template '{source}': the mask is never shortened; write {{mask}} without 'keep'.")
+        return Mask(**dict.fromkeys(flags, True))
     if not re.fullmatch(r"\w+", name.strip()):
         raise UserError(f"template '{source}': cannot read '{{{inside}}}'; write {{field}} or {{mask}}.")
     return Field(name.strip(), **dict.fromkeys(flags, True))
@@ -209,13 +222,12 @@ def source_of(parts: Iterable[Part]) -> str:
 
 
 def _source_of_part(part: Part) -> str:
-    if isinstance(part, Mask):
-        return "{mask}"
     if isinstance(part, Border):
         return " | "
-    if isinstance(part, Field):
-        flags = ",".join(flag for flag in ("strip", "lower", "keep") if getattr(part, flag))
-        return f"{{{part.name}:{flags}}}" if flags else f"{{{part.name}}}"
+    if isinstance(part, (Field, Mask)):
+        name = part.name if isinstance(part, Field) else "mask"
+        flags = ",".join(flag for flag in MODIFIERS if getattr(part, flag, False))
+        return f"{{{name}:{flags}}}" if flags else f"{{{name}}}"
     if isinstance(part, Soft):
         name = "" if part.name is None else f"@{part.name}"
         return f"{{soft{name}*{part.count}}}" if part.text is None else f'{{soft{name}:"{part.text}"}}'

@@ -18,11 +18,11 @@ from torch import Tensor, nn
 from pet_cli.base.memo import Memo
 from pet_cli.base.tensors import read_tensors, write_tensors
 from pet_cli.errors import UserError
-from pet_cli.models.base import LanguageModel, evaluating
+from pet_cli.models.base import Asked, LanguageModel, evaluating
 from pet_cli.prompts.batch import Batch, Prompt, buckets
 from pet_cli.prompts.encoder import PromptEncoder, word_ids
 from pet_cli.prompts.query import Answers
-from pet_cli.prompts.template import Template
+from pet_cli.prompts.template import Mask, Template
 from pet_cli.tuning.slots import hard_template
 from pet_cli.verbalizers.base import MaskOutput, Verbalizer
 
@@ -36,10 +36,12 @@ class Encoded:
     Attributes:
         prompts: one for each example.
         states: what of the frozen model was computed once, `[examples, masks, hidden]`, or None.
+        candidates: the answers that each example brings, or None.
     """
 
     prompts: list[Prompt]
     states: Tensor | None = None
+    candidates: list[Answers] | None = None
 
     def __len__(self) -> int:
         return len(self.prompts)
@@ -96,19 +98,30 @@ class Learner(ABC):
         return template
 
     def encode(
-        self, rows: Sequence[Mapping[str, str]], fingerprint: str | None = None, advance: Advance | None = None
+        self,
+        rows: Sequence[Mapping[str, str]],
+        fingerprint: str | None = None,
+        advance: Advance | None = None,
+        candidates: Sequence[Sequence[str]] | None = None,
     ) -> Encoded:
         """Makes rows ready: token ids, and what of a frozen model need be computed once.
 
         Args:
+            candidates: the answers that each row brings, where the task has such.
             fingerprint: identifies the rows, which are then encoded once in a process for each model and template.
             advance: called with the number of examples that went through the model.
         """
         kind = type(self.encoder).__name__
         key = ("prompts", self.lm.identity, kind, self.template.source, self.max_length, fingerprint)
+        answers = None if candidates is None else self.candidate_answers(candidates)
+        masks = None if answers is None else [self.lm.masks_for(own) for own in answers]
         if fingerprint is None:
-            return Encoded(self.encoder.encode(rows))
-        return Encoded(self.memo.get(key, lambda: self.encoder.encode(rows)))
+            return Encoded(self.encoder.encode(rows, masks), candidates=answers)
+        return Encoded(self.memo.get(key, lambda: self.encoder.encode(rows, masks)), candidates=answers)
+
+    def candidate_answers(self, candidates: Sequence[Sequence[str]]) -> list[Answers]:
+        """The tokens of what each example brings. Raises `UserError` where this mode cannot ask for them."""
+        raise UserError(f"tuning={self.settings.name} has no mask to put an example's candidates at.")
 
     def begin(self) -> None:  # noqa: B027
         """Called before training: makes parameters anew, by draws from the global generator."""
@@ -185,10 +198,12 @@ class Learner(ABC):
 
         Asking changes nothing: no weight, no mode, no random state.
         """
-        out = torch.zeros(len(encoded), len(self.labels))
+        columns = len(self.labels) if encoded.candidates is None else max(map(len, encoded.candidates))
+        out = torch.full((len(encoded), columns), -torch.inf)
         with self.asking():
             for indices in buckets(encoded.lengths, self.batch_size):
-                out[indices] = self.label_scores(encoded, indices).float().cpu()
+                scores = self.label_scores(encoded, indices).float().cpu()
+                out[indices, : scores.shape[1]] = scores
                 if advance is not None:
                     advance(len(indices))
         return out
@@ -238,6 +253,28 @@ class PromptLearner(Learner):
     def own_template(self, template: Template) -> Template:
         return hard_template(template, self.settings.name)
 
+    def candidate_answers(self, candidates: Sequence[Sequence[str]]) -> list[Answers]:
+        """The tokens of each example's candidates, changed as the template's mask says.
+
+        Raises:
+            UserError: one without a token, or with more than the model has room for.
+        """
+        [mask] = (part for part in self.template.parts if isinstance(part, Mask))
+        glued = self.template.glued()
+
+        def tokens(text: str) -> tuple[int, ...]:
+            ids = tuple(word_ids(self.lm.tokenizer, mask.candidate(text), space=not glued)) if text.strip() else ()
+            if not 0 < len(ids) <= self.lm.room:
+                raise UserError(
+                    f"the candidate '{text[:60]}' is {len(ids)} tokens for this model; 1 to {self.lm.room} are allowed."
+                )
+            return ids
+
+        return [
+            Answers(tuple(map(tokens, own)), getattr(self.verbalizer.settings, "length_normalise", True))
+            for own in candidates
+        ]
+
     def embeds(self, batch: Batch) -> Tensor | None:
         """Input embeddings `[batch, length, embedding]` in place of the looked-up ones, for soft prompts."""
         return None
@@ -251,16 +288,17 @@ class PromptLearner(Learner):
         """States as they enter the vocabulary projection: `[batch, hidden] -> [batch, embedding]`."""
         return self.lm.features(states)
 
-    def score_answers(self, mask: AtMask, answers: Answers) -> Tensor:
+    def score_answers(self, mask: AtMask, answers: Asked) -> Tensor:
         """Scores of answers at the mask, `[batch, answers]`."""
-        if answers.longest == 1:
-            return self.lm.word_scores(mask.states, self.lm.first_tokens(answers))
-        return self.lm.score_words(mask.batch, answers, mask.embeds)
+        if self.lm.reads_states(answers):
+            return self.lm.score_features(self.features(mask.at_masks), answers)
+        return self.lm.score_answers(mask.batch, answers, mask.embeds)
 
     def at_mask(self, encoded: Encoded, indices: Sequence[int]) -> AtMask:
         """What the model says at the masks of some examples; to be asked while the mode is `attached`."""
-        states = None if encoded.states is None else encoded.states[indices, 0]
-        return AtMask(self, [encoded.prompts[index] for index in indices], states)
+        states = None if encoded.states is None else encoded.states[indices]
+        candidates = None if encoded.candidates is None else [encoded.candidates[index] for index in indices]
+        return AtMask(self, [encoded.prompts[index] for index in indices], states, candidates)
 
     def label_scores(self, encoded: Encoded, indices: Sequence[int]) -> Tensor:
         with self.attached():
@@ -310,10 +348,12 @@ class PromptLearner(Learner):
         """States of the frozen model at the masks of all examples, `[examples, masks, hidden]`, computed once."""
 
         def compute() -> Tensor:
-            out = torch.zeros(len(encoded), 1, self.lm.width, device=self.lm.device)
+            masks = max(len(prompt.masks) for prompt in encoded.prompts)
+            out = torch.zeros(len(encoded), masks, self.lm.width, device=self.lm.device)
             with evaluating(self.lm.model):
                 for indices in buckets(encoded.lengths, self.batch_size):
-                    out[indices] = self.lm.states(self.lm.collate([encoded.prompts[i] for i in indices]))
+                    states = self.lm.states(self.lm.collate([encoded.prompts[i] for i in indices]))
+                    out[indices, : states.shape[1]] = states
                     if advance is not None:
                         advance(len(indices))
             return out
@@ -335,12 +375,19 @@ class AtMask(MaskOutput):
     """A batch of prompts at their masks, as a learner's model sees them.
 
     Args:
-        states: those computed before, `[batch, hidden]`, or None.
+        states: those computed before, `[batch, masks, hidden]`, or None.
     """
 
-    def __init__(self, learner: PromptLearner, prompts: list[Prompt], states: Tensor | None = None) -> None:
+    def __init__(
+        self,
+        learner: PromptLearner,
+        prompts: list[Prompt],
+        states: Tensor | None = None,
+        candidates: Sequence[Answers] | None = None,
+    ) -> None:
         self.learner = learner
         self.prompts = prompts
+        self.candidates = candidates
         self._given = states
 
     @cached_property
@@ -352,16 +399,21 @@ class AtMask(MaskOutput):
         return self.learner.embeds(self.batch)
 
     @cached_property
-    def states(self) -> Tensor:
+    def at_masks(self) -> Tensor:
+        """The states at all masks, `[batch, masks, hidden]`."""
         if self._given is not None:
             return self._given
-        return self.learner.lm.states(self.batch, self.embeds)[:, 0]
+        return self.learner.lm.states(self.batch, self.embeds)
+
+    @property
+    def states(self) -> Tensor:
+        return self.at_masks[:, 0]
 
     @cached_property
     def features(self) -> Tensor:
         return self.learner.features(self.states)
 
-    def word_scores(self, answers: Answers) -> Tensor:
+    def word_scores(self, answers: Asked) -> Tensor:
         return self.learner.score_answers(self, answers)
 
 

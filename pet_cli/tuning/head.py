@@ -10,9 +10,9 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from pet_cli.errors import UserError
+from pet_cli.models.base import Asked
 from pet_cli.models.masked import MaskedLM
 from pet_cli.prompts.batch import Batch
-from pet_cli.prompts.query import Answers
 from pet_cli.prompts.template import Template
 from pet_cli.tuning.base import AtMask, decay_groups
 from pet_cli.tuning.slots import hard_template
@@ -44,7 +44,7 @@ class HeadLearner(ZeroShotLearner):
         self.start = [parameter.detach().clone() for parameter in self.transform.parameters()]
         self.rows = nn.ParameterDict()
         if self.verbalizer.asks_words:
-            words = self.lm.first_tokens(self.answers)
+            words = self.lm.tokens(self.answers).first
             weight, bias = (None if part is None else part.detach()[words].clone() for part in self.lm.projection)
             assert weight is not None
             self.rows["bias"] = nn.Parameter(weight.new_zeros(len(weight)) if bias is None else bias)
@@ -56,8 +56,9 @@ class HeadLearner(ZeroShotLearner):
     def features(self, states: Tensor) -> Tensor:
         return self.transform(states)  # type: ignore[no-any-return]
 
-    def score_answers(self, mask: AtMask, answers: Answers) -> Tensor:
-        assert answers == self.answers, "the head has rows of the label words alone"
+    def score_answers(self, mask: AtMask, answers: Asked) -> Tensor:
+        if answers != self.answers:  # the head has rows of the label words alone
+            return super().score_answers(mask, answers)
         return F.linear(mask.features, self.rows["decoder"], self.rows["bias"])
 
     def vocabulary_scores(self, batch: Batch, places: Tensor) -> Tensor:
@@ -66,7 +67,7 @@ class HeadLearner(ZeroShotLearner):
         weight, bias = (None if part is None else part.detach() for part in self.lm.projection)
         assert weight is not None
         if self.rows:
-            words = self.lm.first_tokens(self.answers)
+            words = self.lm.tokens(self.answers).first
             bias = weight.new_zeros(len(weight)) if bias is None else bias
             weight = weight.index_copy(0, words, self.rows["decoder"])
             bias = bias.index_copy(0, words, self.rows["bias"])

@@ -36,21 +36,22 @@ class WordEncoder(PromptEncoder):
             self.slot_texts.update(dict(enumerate(ids, start=self.slots)))
             self.slots += len(ids)
 
-    def encode(self, rows: Sequence[Mapping[str, str]]) -> list[Prompt]:
-        return [self._numbered(self._found(row)) for row in rows]
+    def encode(self, rows: Sequence[Mapping[str, str]], masks: Sequence[int] | None = None) -> list[Prompt]:
+        counts = [1] * len(rows) if masks is None else masks
+        return [self._numbered(self._found(row, count)) for row, count in zip(rows, counts, strict=True)]
 
-    def _found(self, row: Mapping[str, str]) -> Prompt:
+    def _found(self, row: Mapping[str, str], masks: int = 1) -> Prompt:
         """The prompt, with the tokens of literal texts under provisional slots (see `_literal`)."""
-        rendered = self._render(row)
+        rendered = self._render(row, masks)
         return self._careful(rendered, pair=len(rendered.segments) > 1)
 
     def _literal(self, slot: int) -> int:
         """Which literal text a provisional slot belongs to; below 0 for the template's soft slots."""
         return (slot - self._soft_slots) // self.max_length
 
-    def _render(self, row: Mapping[str, str]) -> _Rendered:
+    def _render(self, row: Mapping[str, str], masks: int = 1) -> _Rendered:
         self._added: list[tuple[int, int, int]] = []
-        rendered = super()._render(row)
+        rendered = super()._render(row, masks)
         texts = [part for part in self.template.parts if isinstance(part, (Text, Field))]
         spans = [span for part, span in zip(texts, self._added, strict=True) if isinstance(part, Text)]
         for literal, span in enumerate(spans):

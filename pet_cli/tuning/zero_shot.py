@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 
 from pet_cli.prompts.template import Template
 from pet_cli.tuning.base import Advance, Encoded, PromptLearner
@@ -22,9 +23,14 @@ class ZeroShotLearner(PromptLearner):
         return hard_template(template, self.settings.name, leave_out=True)
 
     def encode(
-        self, rows: Sequence[Mapping[str, str]], fingerprint: str | None = None, advance: Advance | None = None
+        self,
+        rows: Sequence[Mapping[str, str]],
+        fingerprint: str | None = None,
+        advance: Advance | None = None,
+        candidates: Sequence[Sequence[str]] | None = None,
     ) -> Encoded:
-        encoded = super().encode(rows, fingerprint)
-        if self.verbalizer.asks_words and self.answers.longest > 1:
+        encoded = super().encode(rows, fingerprint, candidates=candidates)
+        asked = encoded.candidates or (self.answers if self.verbalizer.asks_words else None)
+        if asked is not None and not self.lm.reads_states(asked):
             return encoded
-        return Encoded(encoded.prompts, self.frozen_states(encoded, fingerprint, advance))
+        return replace(encoded, states=self.frozen_states(encoded, fingerprint, advance))

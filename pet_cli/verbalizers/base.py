@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar
 
 import torch.nn.functional as F
@@ -30,9 +30,16 @@ class MaskOutput(ABC):
     def features(self) -> Tensor:
         """The states as they enter the vocabulary projection, behind a masked LM's head, `[batch, embedding]`."""
 
+    candidates: Sequence[Answers] | None
+    """The answers that each example brings, where the task has such."""
+
     @abstractmethod
-    def word_scores(self, answers: Answers) -> Tensor:
-        """Scores of answers at the mask, `[batch, answers]`: log-probabilities up to a constant of the example."""
+    def word_scores(self, answers: Answers | Sequence[Answers]) -> Tensor:
+        """Scores of answers at the mask, `[batch, answers]`: log-probabilities up to a constant of the example.
+
+        Args:
+            answers: those of all examples, or one object for each; -inf stands where an example has fewer.
+        """
 
 
 class Verbalizer(nn.Module, ABC):
