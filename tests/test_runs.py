@@ -106,6 +106,19 @@ def test_predictions_of_one_label_are_pointed_out(in_tmp: Path, capsys: pytest.C
     assert "every prediction is" in capsys.readouterr().out
 
 
+@pytest.mark.parametrize("how", ["ensemble=none", "ensemble=patterns"])
+def test_texts_that_the_vocabulary_does_not_have_are_pointed_out(
+    in_tmp: Path, capsys: pytest.CaptureFixture[str], how: str
+) -> None:
+    own = [how, "ensemble.patterns=[p0,p1]", "ensemble.seeds=1"] if how == "ensemble=patterns" else [how]
+    for text, said in (("很好吃的饭 good", True), ("a good meal 很", False)):
+        for name in ("train", "test"):
+            rows = [{"text": f"{text} {i}", "label": i % 2} for i in range(8)]
+            (in_tmp / f"{name}.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+        assert main(["train", "data.path=.", f"hydra.run.dir=out-{said}", *own, *SMALL]) == 0
+        assert ("vocabulary lacks" in capsys.readouterr().out) == said
+
+
 def test_a_saved_model_is_read_by_plain_from_pretrained_and_by_predict(
     in_tmp: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

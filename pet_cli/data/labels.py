@@ -169,7 +169,7 @@ class LabelReader:
             )
         all_numbers = all(is_number(one) for one in seen)
         listed = sorted(seen, key=float) if all_numbers else unknown
-        shown = ", ".join(f"{one}: LABEL" for one in listed[:8]) + (", …" if len(listed) > 8 else "")
+        shown = ", ".join(f"{one}: LABEL" for one in listed) if len(listed) <= 8 else "VALUE: LABEL, …"
         others = f" (the values there are {choices(listed, 8)})" if len(listed) > 1 else ""
         why = "" if named or not all_numbers else " Labels that verbalizer= names have no numbers."
         raise UserError(

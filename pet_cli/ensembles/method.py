@@ -130,7 +130,8 @@ class EnsembleMethod(Method):
     def facts(self, test: Split | None = None) -> dict[str, Any]:
         assert self.run is not None
         rows = member_rows(self.results, member_weights(self.config, self.results, self.run.splits, "test"))
-        return {"members": rows, "members_score": spread_of(rows)}
+        unknown = self.results[0].metrics.get("unknown_tokens", 0.0)
+        return {"members": rows, "members_score": spread_of(rows), "unknown_tokens": unknown}
 
     def notes(self) -> list[str]:
         if self.run is None or resolve.weighing(self.config) is None or self.run.splits.get("train"):

@@ -91,12 +91,19 @@ class PromptMethod(Method):
         self.learner.save(folder, whole)
 
     def facts(self, test: Split | None = None) -> dict[str, Any]:
-        return facts(self.learner, self.trained, self.shortened.get("test", 0))
+        return facts(self.learner, self.trained, self.shortened.get("test", 0), test)
 
 
-def facts(learner: Learner, trained: tuple[TrainReport, TrainSettings] | None, shortened: int) -> dict[str, Any]:
-    """What the metrics say of a learner: how many test examples were shortened, and how it was trained."""
+def facts(
+    learner: Learner,
+    trained: tuple[TrainReport, TrainSettings] | None,
+    shortened: int,
+    test: Split | None = None,
+) -> dict[str, Any]:
+    """What the metrics say of a learner: how it read the test examples, and how it was trained."""
     found: dict[str, Any] = {"shortened": shortened}
+    if test:
+        found["unknown_tokens"] = round(unknown_share(learner.lm, test), 4)
     if trained is None:
         return found
     report, how = trained
@@ -109,6 +116,16 @@ def facts(learner: Learner, trained: tuple[TrainReport, TrainSettings] | None, s
         "dev_score": report.dev_score,
         "kept_step": report.kept_step,
     }
+
+
+def unknown_share(lm: LanguageModel, split: Split, most: int = 256) -> float:
+    """The share of a split's tokens, of its first `most` texts, that the model's vocabulary does not have."""
+    unknown = lm.tokenizer.unk_token_id
+    texts = [text for fields in split.rows[:most] for text in fields.values() if text.strip()]
+    if unknown is None or not texts:
+        return 0.0
+    ids = [token for one in lm.tokenizer(texts, add_special_tokens=False)["input_ids"] for token in one]
+    return ids.count(unknown) / max(1, len(ids))
 
 
 def with_saved_model(folder: Path, config: PetConfig) -> PetConfig:

@@ -15,6 +15,9 @@ from pet_cli.runs import store
 from pet_cli.tasks.metrics import Answers, Metric, evaluate
 from pet_cli.tasks.targets import Target
 
+_MANY_UNKNOWN = 0.25
+"""The share of unknown tokens above which a result may mean nothing."""
+
 
 @dataclass
 class Outcome:
@@ -88,6 +91,10 @@ def warnings(metrics: Mapping[str, Any], splits: Mapping[str, Split]) -> list[st
         found.append(f"every prediction is '{metrics['one_label']}'")
     if metrics.get("shortened"):
         found.append(f"{metrics['shortened']} of {metrics['n_test']} test examples were shortened")
+    if (unknown := metrics.get("unknown_tokens") or 0.0) > _MANY_UNKNOWN:
+        found.append(
+            f"the model's vocabulary lacks {unknown:.0%} of the tokens of the test texts: it reads [UNK] there"
+        )
     if metrics["max_test"] is not None:
         found.append(f"scored on {metrics['n_test']} test examples (data.max_test={metrics['max_test']})")
     found += dict.fromkeys(note for name in splits for note in splits[name].notes)
