@@ -29,14 +29,14 @@ def write(path: Path, rows: list[dict[str, Any]]) -> Path:
 def test_labels_of_every_kind_land_right(tmp_path: Path, values: tuple[Any, Any]) -> None:
     write(tmp_path / "test.jsonl", [{"sentence": f"s{i}", "label": values[i % 2]} for i in range(4)])
     split = load(TASK, data_of(path=str(tmp_path)), LABELS)["test"]
-    assert split.targets == [0, 1, 0, 1]
+    assert split.gold == [0, 1, 0, 1]
     assert split.rows[0] == {"text": "s0"}
 
 
 def test_labels_numbered_otherwise_are_mapped(tmp_path: Path) -> None:
     write(tmp_path / "test.jsonl", [{"text": f"s{i}", "label": [2, 1][i % 2]} for i in range(4)])
     split = load(TASK, data_of(path=str(tmp_path), labels={1: "no", 2: "yes"}), LABELS)["test"]
-    assert split.targets == [1, 0, 1, 0]
+    assert split.gold == [1, 0, 1, 0]
 
 
 @pytest.mark.parametrize("suffix", ["csv", "tsv", "parquet", "jsonl"])
@@ -54,7 +54,7 @@ def test_every_kind_of_file_reads_the_same(tmp_path: Path, suffix: str) -> None:
         frame.to_csv(path, index=False)
     split = load(TASK, data_of(path=str(tmp_path)), LABELS)["test"]
     assert [dict(row)["text"] for row in split.rows] == [row["text"] for row in rows]
-    assert split.targets == [1, 0]
+    assert split.gold == [1, 0]
 
 
 def test_a_single_file_is_divided_by_label_without_overlap(tmp_path: Path) -> None:
@@ -62,7 +62,7 @@ def test_a_single_file_is_divided_by_label_without_overlap(tmp_path: Path) -> No
     splits = load(TASK, data_of(path=str(path), test_fraction=0.5), LABELS)
     train, test = ({e.row for e in splits[name].examples} for name in ("train", "test"))
     assert not train & test and len(train | test) == 30
-    assert sorted(splits["test"].targets) == [0] * 10 + [1] * 5
+    assert sorted(splits["test"].gold) == [0] * 10 + [1] * 5
 
 
 def test_hidden_test_labels_are_never_scored(tmp_path: Path) -> None:

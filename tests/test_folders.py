@@ -131,7 +131,7 @@ def test_equal_texts_of_a_file_are_on_one_side(
     train, test = splits["train"], splits["test"]
     assert not {text_key(e.fields) for e in train.labeled} & {text_key(e.fields) for e in test.examples}
     assert sorted(e.row for split in (train, test) for e in split.examples) == list(range(len(rows)))
-    assert all(e.label is not None for e in test.examples)
+    assert all(e.gold is not None for e in test.examples)
     unlabeled = sum(label is None for _, label in rows)
     assert len(train) - len(train.labeled) == unlabeled
     assert any(f"{unlabeled} of {len(rows)} rows of all.jsonl have no label" in note for note in train.notes) == (
@@ -142,7 +142,7 @@ def test_equal_texts_of_a_file_are_on_one_side(
 def test_a_file_of_different_texts_is_divided_by_label_as_ever(tmp_path: Path) -> None:
     path = write(tmp_path / "all.jsonl", some(20, "t"))
     split = load(TASK, data_of(path=str(path), test_fraction=0.3), NAMES)["test"]
-    assert split.targets.count(0) == split.targets.count(1) == 3
+    assert split.gold.count(0) == split.gold.count(1) == 3
     assert sorted(example.row for example in split.examples) == [1, 6, 8, 12, 15, 17]  # of seed 13, in every version
     other = load(TASK, data_of(path=str(path), test_fraction=0.3, seed=14), NAMES)["test"]
     assert split.fingerprint != other.fingerprint
@@ -191,7 +191,7 @@ def test_a_validation_file_chooses_nothing_unless_asked_to(tmp_path: Path) -> No
     assert [row["text"] for row in drawn["dev"].rows] == [f"validation {i}" for i in range(8)]
     assert len(drawn["train"]) == 8 and "chose nothing" not in notes(drawn)
     drawn = Session().splits(config(data=data_of(**data, dev="validation", dev_shots=2)))
-    assert sorted(drawn["dev"].targets) == [0, 0, 1, 1] and "validation" in drawn["dev"].rows[0]["text"]
+    assert sorted(drawn["dev"].gold) == [0, 0, 1, 1] and "validation" in drawn["dev"].rows[0]["text"]
     assert len(drawn["train"]) == 8, "development examples are not taken from the training split too"
     assert "validation" not in notes(
         Session().splits(config(data=data_of(**data), tuning=option("tuning", "zero_shot")))
@@ -230,7 +230,7 @@ def test_fewer_says_what_it_left(tmp_path: Path) -> None:
 def test_a_split_is_taken_whole_though_a_label_is_missing(tmp_path: Path) -> None:
     path = folder(tmp_path, train=some(6, "train", lambda i: "yes"))
     drawn = Session().splits(config(data=data_of(path=path, shots=None)))
-    assert drawn["train"].targets == [1] * 6 and "no training example has the label no" in notes(drawn)
+    assert drawn["train"].gold == [1] * 6 and "no training example has the label no" in notes(drawn)
     with pytest.raises(UserError, match=r"data\.shots=2: label 'no' has only 0 .*data\.shots=null the whole split"):
         Session().splits(config(data=data_of(path=path, shots=2)))
 
@@ -254,7 +254,7 @@ def test_unlabeled_texts_come_from_their_file_or_from_what_was_not_drawn(tmp_pat
         rest = drawn["unlabeled"]
         used = {e.row for name in ("train", "dev") for e in drawn[name].examples}
         assert {e.row for e in rest.examples} == set(range(20)) - used and len(rest) == 10
-        assert all(e.label is None and "train" in e.fields["text"] for e in rest.examples)
+        assert all(e.gold is None and "train" in e.fields["text"] for e in rest.examples)
         assert "unlabeled texts: the 10 training texts that were not drawn" in notes(drawn)
     write(tmp_path / "unlabeled.jsonl", [{"text": f"unlabeled {i}"} for i in range(7)])
     drawn = Session().splits(pet(data=data_of(**data)))
@@ -298,7 +298,7 @@ def test_a_session_never_mixes_what_it_read(tmp_path: Path) -> None:
     def first(**data: Any) -> tuple[int, str, int]:
         data = {"path": path, "fields": {"text": "x"}, "label": "p", "shots": 2, **data}
         example = session.splits(config(data=data_of(**data)))["test"].examples[0]
-        return example.row, example.fields["text"][0], (example.label or 0) ^ (example.row % 2)
+        return example.row, example.fields["text"][0], (example.gold or 0) ^ (example.row % 2)
 
     assert first()[1:] == ("x", 0) and first(fields={"text": "y"})[1:] == ("y", 0) and first(label="q")[1:] == ("x", 1)
     assert first(labels={"no": "yes", "yes": "no"})[1:] == ("x", 1)
@@ -333,7 +333,7 @@ def test_a_splits_fingerprint_tells_of_texts_rows_and_labels(tmp_path: Path) -> 
 def test_targets_of_unlabeled_examples_are_no_list(tmp_path: Path) -> None:
     drawn = Session().splits(pet(data=data_of(path=folder(tmp_path), shots=2)))
     with pytest.raises(ValueError, match="16 examples of 'unlabeled' have no label"):
-        _ = drawn["unlabeled"].targets
+        _ = drawn["unlabeled"].gold
 
 
 # --- the hub, by a stand-in ----------------------------------------------------------------------------------------
@@ -389,7 +389,7 @@ def test_the_hub_is_asked_for_configuration_split_and_revision(stand_in: Any) ->
     }
     splits = load(on_hub(source=source), data_of(), NAMES)
     assert asked == [("owner/name", "en", name, "abc") for name in ("train[:9]", "dev", "extra")]
-    assert (splits["train"].targets, splits["test"].targets) == ([0, 1], [1])
+    assert (splits["train"].gold, splits["test"].gold) == ([0, 1], [1])
     assert [dict(row) for row in splits["unlabeled"].rows] == [{"text": "u"}]
 
 
@@ -404,14 +404,14 @@ def test_the_hub_is_asked_for_configuration_split_and_revision(stand_in: Any) ->
 def test_the_hubs_own_order_of_the_names_is_kept(stand_in: Any, names: list[str], values: dict[str, str]) -> None:
     stand_in({"test": Rows(sentences([0, 1, 1, -1]), names)})
     split = load(on_hub(values=values), data_of(), NAMES)["test"]
-    assert split.targets == [1, 0, 0] and split.notes == ("1 of 4 rows of name test have no label",)
+    assert split.gold == [1, 0, 0] and split.notes == ("1 of 4 rows of name test have no label",)
 
 
 def test_numbers_without_names_follow_the_task(stand_in: Any) -> None:
     stand_in({"test": Rows(sentences([0, 1]), ["neg", "pos"])})
-    assert load(on_hub(), data_of(), NAMES)["test"].targets == [0, 1]
+    assert load(on_hub(), data_of(), NAMES)["test"].gold == [0, 1]
     stand_in({"test": Rows(sentences([2, 1]))})
-    assert load(on_hub(values={"1": "no", "2": "yes"}), data_of(), NAMES)["test"].targets == [1, 0]
+    assert load(on_hub(values={"1": "no", "2": "yes"}), data_of(), NAMES)["test"].gold == [1, 0]
     with pytest.raises(UserError, match="owner/name test, row 0: unknown label 2"):
         load(on_hub(), data_of(), NAMES)
 
@@ -421,8 +421,8 @@ def test_the_hubs_label_column_may_have_another_name(stand_in: Any) -> None:
         {"test": Rows([{"sentence": "a", "label": 0, "answer": True}, {"sentence": "b", "label": 0, "answer": False}])}
     )
     task = on_hub(source={"label": "answer"}, values={"false": "no", "true": "yes"})
-    assert load(task, data_of(), NAMES)["test"].targets == [1, 0]
-    assert load(task, data_of(label="label"), NAMES)["test"].targets == [0, 0]
+    assert load(task, data_of(), NAMES)["test"].gold == [1, 0]
+    assert load(task, data_of(label="label"), NAMES)["test"].gold == [0, 0]
 
 
 @pytest.mark.parametrize(

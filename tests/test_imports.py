@@ -15,7 +15,7 @@ ROOT = Path(pet_cli.__file__).parent
 ROOMS = (
     "version errors",
     "base",
-    "prompts.template verbalizers.words tasks.metrics tasks.targets",
+    "prompts.template verbalizers.words tasks.metrics tasks.targets tasks.readers",
     "config",
     "tasks",
     "data",

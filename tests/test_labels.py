@@ -96,7 +96,7 @@ def test_numbers_as_names_are_one_value_in_every_kind_of_file(tmp_path: Path, su
     else:
         frame.to_csv(path, sep="\t" if suffix == "tsv" else ",", index=False)
     for names in (["1", "5"], labels_of(run_of(verbalizer={1.0: "bad", "5.0": "good"}))):
-        assert read(tmp_path, names, own=False).targets == [0, 1, 0]
+        assert read(tmp_path, names, own=False).gold == [0, 1, 0]
 
 
 def test_places_mean_nothing_where_the_names_are_numbers(tmp_path: Path) -> None:
@@ -114,7 +114,7 @@ def test_a_verbalizers_names_have_no_places(tmp_path: Path) -> None:
     said = str(caught.value)
     assert "unknown label 0" in said and "Labels that verbalizer= names have no numbers" in said
     assert "data.labels='{0: LABEL, 1: LABEL}'" in said
-    assert read(tmp_path, ["spam", "ham"], own=False, labels={0: "ham", 1: "spam"}).targets == [1, 0, 1]
+    assert read(tmp_path, ["spam", "ham"], own=False, labels={0: "ham", 1: "spam"}).gold == [1, 0, 1]
 
 
 @pytest.mark.parametrize("own", [True, False])
@@ -124,21 +124,19 @@ def test_a_scale_with_a_label_too_many_is_one_error_that_names_the_values(tmp_pa
         read(tmp_path, ["neutral", "positive"], own=own)
     assert "data.labels='{-1: LABEL, 0: LABEL, 1: LABEL}'" in str(caught.value)
     told = read(tmp_path, ["neutral", "positive"], own=own, labels={0: "neutral", 1: "positive"})
-    assert told.targets == [0, 1] * 10 and told.notes == ("10 of 30 rows of test.jsonl have no label",)
-    assert (
-        read(tmp_path, MOODS, own=own, labels={-1: "negative", 0: "neutral", 1: "positive"}).targets == [0, 1, 2] * 10
-    )
+    assert told.gold == [0, 1] * 10 and told.notes == ("10 of 30 rows of test.jsonl have no label",)
+    assert read(tmp_path, MOODS, own=own, labels={-1: "negative", 0: "neutral", 1: "positive"}).gold == [0, 1, 2] * 10
 
 
 def test_a_few_rows_without_a_label_among_numbers_are_counted(tmp_path: Path) -> None:
     write_file(tmp_path, [0, 1] * 20 + [-1])
     split = read(tmp_path, ["no", "yes"])
-    assert split.targets == [0, 1] * 20 and "1 of 41 rows of test.jsonl have no label" in split.notes
+    assert split.gold == [0, 1] * 20 and "1 of 41 rows of test.jsonl have no label" in split.notes
 
 
 def test_a_binary_file_met_by_words_says_how_it_was_read(tmp_path: Path) -> None:
     split = read(write_file(tmp_path, [1, "0", 0.0]), ["negative", "positive"])
-    assert split.targets == [1, 0, 0]
+    assert split.gold == [1, 0, 0]
     assert split.notes == ("label numbers were read in the order of the task's labels: 0 as negative, 1 as positive",)
     assert not read(write_file(tmp_path, ["negative"]), ["negative", "positive"]).notes
 
@@ -152,13 +150,13 @@ def test_rows_without_a_gold_label_are_counted_in_every_split(tmp_path: Path, no
     for name, split in splits.items():
         assert [example.row for example in split.labeled] == [0, 2, 3]
         assert split.notes == (f"1 of 4 rows of {name}.jsonl have no label",)
-    assert splits["test"].targets == splits["validation"].targets == [0, 1, 0]
+    assert splits["test"].gold == splits["validation"].gold == [0, 1, 0]
 
 
 def test_a_value_of_no_label_is_a_label_where_one_is_called_so(tmp_path: Path) -> None:
     names = ["-1", "-", "null", "nan"]
     split = read(write_file(tmp_path, ["null", -1, "-1.0", "-", "nan", None]), names, own=False)
-    assert split.targets == [2, 0, 0, 1, 3]
+    assert split.gold == [2, 0, 0, 1, 3]
 
 
 @pytest.mark.parametrize(
@@ -167,26 +165,26 @@ def test_a_value_of_no_label_is_a_label_where_one_is_called_so(tmp_path: Path) -
 def test_names_that_look_like_something_else_stay_text(tmp_path: Path, names: list[str]) -> None:
     write_file(tmp_path, names)
     for own in (True, False):
-        assert read(tmp_path, names, own=own).targets == [0, 1, 2]
+        assert read(tmp_path, names, own=own).gold == [0, 1, 2]
     with pytest.raises(UserError, match="unknown label"):
         read(write_file(tmp_path, ["1000", "11", "7"]), ["1e3", "1_1", "007"], own=False)
 
 
 def test_true_and_false_are_read_as_text_and_as_values(tmp_path: Path) -> None:
     for values in ([True, False], ["True", "False"], ["TRUE", "false"]):
-        assert read(write_file(tmp_path, values), ["False", "True"], own=False).targets == [1, 0]
+        assert read(write_file(tmp_path, values), ["False", "True"], own=False).gold == [1, 0]
 
 
 def test_names_are_met_without_regard_to_case_hyphens_and_spaces(tmp_path: Path) -> None:
     split = read(
         write_file(tmp_path, ["Not entailment", "NOT-ENTAILMENT", "entailment "]), ["entailment", "not_entailment"]
     )
-    assert split.targets == [1, 1, 0]
+    assert split.gold == [1, 1, 0]
 
 
 def test_names_that_differ_in_spelling_alone_stay_apart(tmp_path: Path) -> None:
-    assert read(write_file(tmp_path, ["US", "us", "us"]), ["us", "US"]).targets == [1, 0, 0]
-    assert read(write_file(tmp_path, ["a b", "a-b"]), ["a-b", "a b"]).targets == [1, 0]
+    assert read(write_file(tmp_path, ["US", "us", "us"]), ["us", "US"]).gold == [1, 0, 0]
+    assert read(write_file(tmp_path, ["a b", "a-b"]), ["a-b", "a b"]).gold == [1, 0]
     with pytest.raises(UserError, match="line 1: the label 'Us' may be 'us' or 'US', which differ in spelling alone"):
         read(write_file(tmp_path, ["Us"]), ["us", "US"])
 
@@ -200,27 +198,27 @@ def numbered(path: Path, values: list[Any], **data: Any) -> Split:
 
 def test_numbers_that_only_the_source_has_are_read_as_there(tmp_path: Path) -> None:
     split = numbered(tmp_path, [1, 2, 3, 4])
-    assert split.targets == [0, 1, 2, 3]
+    assert split.gold == [0, 1, 2, 3]
     assert "as the task's source has them: 1 as world, 2 as sports" in split.notes[0]
 
 
 def test_numbers_from_zero_are_read_from_zero(tmp_path: Path) -> None:
     split = numbered(tmp_path, [0, 1, 3])
-    assert split.targets == [0, 1, 3] and "in the order of the task's labels: 0 as world" in split.notes[0]
+    assert split.gold == [0, 1, 3] and "in the order of the task's labels: 0 as world" in split.notes[0]
 
 
 def test_numbers_that_fit_both_are_asked(tmp_path: Path) -> None:
     with pytest.raises(UserError, match=r"1, 2, 3 may count from 0 .*, or as the task's source has .*data.labels="):
         numbered(tmp_path, [1, 2, 3, 3])
     told = numbered(tmp_path, [1, 2, 3, 3], labels={1: "world", 2: "sports", 3: "business"})
-    assert told.targets == [0, 1, 2, 2]
+    assert told.gold == [0, 1, 2, 2]
 
 
 def test_all_splits_of_a_folder_tell_together(tmp_path: Path) -> None:
     write_file(tmp_path, [4, 1], "train")
-    assert numbered(tmp_path, [1, 2, 3]).targets == [0, 1, 2]
+    assert numbered(tmp_path, [1, 2, 3]).gold == [0, 1, 2]
     write_file(tmp_path, [0, 1], "train")
-    assert numbered(tmp_path, [1, 2, 3]).targets == [1, 2, 3]
+    assert numbered(tmp_path, [1, 2, 3]).gold == [1, 2, 3]
 
 
 def test_numbers_of_neither_kind_are_named(tmp_path: Path) -> None:
@@ -232,7 +230,7 @@ def test_codes_of_the_task_are_read_in_a_file(tmp_path: Path) -> None:
     news = task_of(
         name="n", fields={"text": "text"}, labels=["story", "culture"], values={100: "story", "101": "culture"}
     )
-    assert load(news, data_of(path=str(write_file(tmp_path, [101, "100"]))), news.labels)["test"].targets == [1, 0]
+    assert load(news, data_of(path=str(write_file(tmp_path, [101, "100"]))), news.labels)["test"].gold == [1, 0]
 
 
 # --- data.labels, and names as they are written ----------------------------------------------------------------------
@@ -241,7 +239,7 @@ def test_codes_of_the_task_are_read_in_a_file(tmp_path: Path) -> None:
 def test_what_the_user_says_comes_first(tmp_path: Path) -> None:
     write_file(tmp_path, ["a", "b", 1, "1.0"])
     split = read(tmp_path, ["a", "b"], labels={"a": "b", "b": "a", 1.0: "A"})
-    assert split.targets == [1, 0, 0, 0]
+    assert split.gold == [1, 0, 0, 0]
 
 
 @pytest.mark.parametrize(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -10,6 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from pet_cli.commands.cli import main
 from pet_cli.errors import UserError
 from pet_cli.tasks.targets import TARGETS, Target, make
 
@@ -169,3 +171,37 @@ def test_keys_that_do_not_make_sense_together_are_refused(make_it: Callable[[], 
 
 def test_a_target_knows_its_kind() -> None:
     assert {kind: cls.kind for kind, cls in TARGETS.items()} == {kind: kind for kind in TARGETS}
+
+
+# --- what goes together with which target ----------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("override", "says"),
+    [
+        ("trainer.class_weights=balanced", "trainer.class_weights=balanced: only for task.target=label"),
+        ("method=tfidf", "method: a linear model is only for task.target=label, not number"),
+        ("ensemble=ipet", "ensemble: iPET, which labels texts for its members, is only for task.target=label"),
+        ("task.metrics=accuracy", "task.metrics=accuracy: not for task.target=number; what fits it: pearson, spearman"),
+        ("task.metrics=[pearson,spearmann]", "Did you mean 'spearman'"),
+        ("ensemble=patterns ensemble.weights=matthews", "ensemble.weights=matthews: not for task.target=number"),
+        ("ensemble=patterns ensemble.weights=scores", "Did you mean 'score'"),
+        ("task.reader=multirk", "Did you mean 'multirc'"),
+        ("task.range=[0,5,6]", "task.range=[0, 5, 6]: write the lowest"),
+        ("task.target=choice", "task.range=[0, 5]: only for task.target=number, not choice"),
+        ("task.candidates=[a,b]", "a choice names the columns of its candidates"),
+    ],
+)
+def test_what_does_not_go_with_a_number_is_one_line(
+    override: str, says: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    own = tmp_path / "conf" / "task"
+    own.mkdir(parents=True)
+    (own / "graded.yaml").write_text(
+        "name: graded\nfields: {text: text}\ntarget: number\nrange: [0, 5]\nlabels: [low, high]\n"
+        "patterns: ['{text} It was {mask}.']\nverbalizers: [{low: bad, high: good}]\n"
+    )
+    arguments = ["--config-dir", str(own.parent), "task=graded", f"hydra.run.dir={tmp_path / 'run'}"]
+    assert main(["train", *arguments, *override.split()]) == 2
+    said = capsys.readouterr().err.strip()
+    assert says in said and said.count("\n") == 0 and "Traceback" not in said

@@ -14,6 +14,7 @@ from pet_cli.config.ensemble import WEIGHTS, IpetEnsemble, PatternsEnsemble, Pet
 from pet_cli.config.resolve import labels, member_config, metrics, prompt_template, pvps, verbalizer_words, weighing
 from pet_cli.config.schema import PetConfig
 from pet_cli.errors import UserError, not_allowed
+from pet_cli.tasks.readers import check as check_reader
 
 
 def check(config: PetConfig) -> None:
@@ -25,6 +26,19 @@ def check(config: PetConfig) -> None:
         raise UserError("data.shots=0: must be at least 1, or null, which takes all; none at all is tuning=zero_shot.")
     _check_fields(config)
     metrics(config)
+    check_reader(config.task.reader)
+    if config.task.target != "label":
+        for key, name, given in (
+            ("method", "a linear model", not config.method.uses_model),
+            ("ensemble", "iPET, which labels texts for its members,", isinstance(config.ensemble, IpetEnsemble)),
+        ):
+            if given:
+                raise UserError(f"{key}: {name} is only for task.target=label, not {config.task.target}.")
+    if (config.task.candidates is None) == (config.task.target == "choice"):
+        raise UserError(
+            f"task.candidates={config.task.candidates} with task.target={config.task.target}: a choice names the "
+            "columns of its candidates, and nothing else has any."
+        )
     if config.trainer.class_weights != "none" and config.task.target != "label":
         raise UserError(f"trainer.class_weights={config.trainer.class_weights}: only for task.target=label.")
     if not config.method.uses_model:

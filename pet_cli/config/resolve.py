@@ -68,13 +68,15 @@ def trains(config: PetConfig) -> bool:
 
 
 def labels(config: PetConfig) -> list[str]:
-    """The label names in their order; those of a custom task are the keys of its verbalizer."""
+    """The label names in their order; those of a custom task are the keys of its verbalizer, a choice has none."""
     if config.task.labels:
         return _names("task.labels", config.task.labels)
     if isinstance(config.verbalizer, dict):
         return _names("verbalizer", config.verbalizer, typed=True)
     if isinstance(config.data.labels, dict) and config.data.labels:
         return list(dict.fromkeys(spelled(label) for label in config.data.labels.values()))
+    if config.task.target == "choice":
+        return []
     raise UserError(
         f"task={config.task.name} names no labels: give them with their words, "
         "such as verbalizer='{1: terrible, 5: great}'."
@@ -106,8 +108,7 @@ def _names(key: str, written: Iterable[Any], typed: bool = False) -> list[str]:
 def target(config: PetConfig) -> targets.Target:
     """What the task asks for. Raises `UserError` for keys that do not make sense together."""
     task = config.task
-    own = () if task.target == "choice" and not task.labels else labels(config)
-    return targets.make(task.target, own, task.range, task.threshold)
+    return targets.make(task.target, labels(config), task.range, task.threshold)
 
 
 def metrics(config: PetConfig) -> tuple[task_metrics.Metric, ...]:

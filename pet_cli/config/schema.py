@@ -40,6 +40,9 @@ class TaskConfig(Settings):
     target: str  # what is predicted: tasks/targets.py
     range: Any  # of a number: [low, high]
     threshold: Any  # of several labels: the probability above which one is predicted
+    candidates: Any  # of a choice: its columns, or the one column that holds a list
+    group: str | None  # the column (or path) that says which question a row's answer belongs to
+    reader: str | None  # of nested rows: tasks/readers.py
     metrics: Any  # names of tasks/metrics.py, or a single one; the first is the score
     source: SourceConfig
     patterns: list[str]

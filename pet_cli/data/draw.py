@@ -9,7 +9,7 @@ from pet_cli.config.ensemble import PetEnsemble
 from pet_cli.config.schema import PetConfig
 from pet_cli.data.examples import Example, Split
 from pet_cli.data.fields import repeated, text_key
-from pet_cli.data.sampling import capped, k_shot
+from pet_cli.data.sampling import capped, k_shot, strata
 from pet_cli.errors import UserError, choices
 
 
@@ -43,10 +43,10 @@ def draw(config: PetConfig, splits: Mapping[str, Split]) -> dict[str, Split]:
 
 def _sample(config: PetConfig, splits: Mapping[str, Split]) -> tuple[Split, Split]:
     """The training sample, and the development set that chooses the checkpoint."""
-    wanted, labels = config.data, resolve.labels(config)
+    wanted, target = config.data, resolve.target(config)
     fewer = wanted.fewer == "take"
     own = wanted.dev_shots if wanted.dev is None else 0
-    train, dev = k_shot(splits["train"].examples, labels, wanted.shots, wanted.seed, own, fewer)
+    train, dev = k_shot(splits["train"].examples, target, wanted.shots, wanted.seed, own, fewer)
     about_train = list(splits["train"].notes)
     about_dev: list[str] = []
     validation = splits.get("validation")
@@ -59,20 +59,21 @@ def _sample(config: PetConfig, splits: Mapping[str, Split]) -> tuple[Split, Spli
         dev = list(validation.examples)
         about_dev += validation.notes
         if wanted.dev_shots:
-            dev, _ = k_shot(dev, labels, wanted.dev_shots, wanted.seed, 0, fewer)
+            dev, _ = k_shot(dev, target, wanted.dev_shots, wanted.seed, 0, fewer)
     elif validation and resolve.trains(config):
         about_dev.append(
             f"a validation split of {len(validation)} examples is there and chose nothing "
             "(data.dev=validation lets it choose the checkpoint)"
         )
-    asked = wanted.dev_shots * len(labels)
+    asked = wanted.dev_shots * len(strata(train, target))
     if fewer and len(dev) < asked:
         left = f"{len(dev)} of {asked} development examples" if dev else "no development set: the last step is kept"
         about_dev.append(f"data.fewer=take left {left}")
     if twice := repeated(example.fields for example in train):
         about_train.append(f"{twice} of {len(train)} training texts stand there more than once")
-    missing = [label for index, label in enumerate(labels) if all(example.label != index for example in train)]
-    if train and missing:
+    there = target.strata([example.gold for example in train]).values()
+    missing = [label for label, own in zip(target.labels, there, strict=False) if not own]
+    if train and missing and target.kind in ("label", "labels"):
         about_train.append(f"no training example has the label {choices(missing)}")
     return Split("train", tuple(train), notes=tuple(about_train)), Split("dev", tuple(dev), notes=tuple(about_dev))
 

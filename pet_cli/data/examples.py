@@ -1,4 +1,4 @@
-"""Examples: texts by field and a label index, and the splits they come in."""
+"""Examples: texts by field and what is right, and the splits they come in."""
 
 from __future__ import annotations
 
@@ -7,15 +7,29 @@ import hashlib
 import json
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from typing import Any
+
+from pet_cli.tasks.targets import Gold
 
 
 @dataclass(frozen=True)
 class Example:
-    """One row: its number in the source (from 0), its texts by field, its label's index (None: unlabeled)."""
+    """One row.
+
+    Attributes:
+        row: its number in the source, from 0.
+        fields: its texts by field.
+        gold: what is right, in the terms of the task's target: a label's or candidate's index, several of them, a
+            number; None where it is not known.
+        candidates: its own answers to choose from, where it brings any.
+        group: what it belongs to (a question), where examples belong to something.
+    """
 
     row: int
     fields: Mapping[str, str]
-    label: int | None
+    gold: Gold | None
+    candidates: tuple[str, ...] = ()
+    group: str | None = None
 
 
 @dataclass(frozen=True)
@@ -46,25 +60,38 @@ class Split:
 
     @property
     def labeled(self) -> list[Example]:
-        """The examples that have a label."""
-        return [example for example in self.examples if example.label is not None]
+        """The examples of which it is known what is right."""
+        return [example for example in self.examples if example.gold is not None]
 
     @property
-    def targets(self) -> list[int]:
-        """Label indices.
+    def gold(self) -> list[Any]:
+        """What is right of each example.
 
         Raises:
             ValueError: an example has none.
         """
-        found = [example.label for example in self.examples if example.label is not None]
+        found = [example.gold for example in self.examples if example.gold is not None]
         if len(found) < len(self.examples):
             raise ValueError(f"{len(self.examples) - len(found)} examples of '{self.name}' have no label")
         return found
 
+    @property
+    def candidates(self) -> list[tuple[str, ...]] | None:
+        """The candidates of each example; None where examples bring none."""
+        found = [example.candidates for example in self.examples]
+        return found if any(found) else None
+
+    @property
+    def groups(self) -> list[str] | None:
+        """What each example belongs to; None where not every one belongs to something."""
+        found = [example.group for example in self.examples if example.group is not None]
+        return found if found and len(found) == len(self.examples) else None
+
     @functools.cached_property
     def fingerprint(self) -> str:
-        """A hash of the texts and labels, equal for equal contents."""
+        """A hash of the texts and of what is right, equal for equal contents."""
         digest = hashlib.sha256()
         for example in self.examples:
-            digest.update(json.dumps([example.row, dict(example.fields), example.label]).encode())
+            own = [example.candidates, example.group] if example.candidates or example.group else []
+            digest.update(json.dumps([example.row, dict(example.fields), example.gold, *own]).encode())
         return digest.hexdigest()[:16]

@@ -8,7 +8,7 @@ right. Bad data is reported with its file and row; what is left out is counted i
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from itertools import chain
 from pathlib import Path
@@ -20,8 +20,10 @@ from pet_cli.data.fields import text_key
 from pet_cli.data.labels import LabelReader
 from pet_cli.data.rows import read_rows
 from pet_cli.data.sampling import ranked
-from pet_cli.data.tables import Table, read_table
+from pet_cli.data.tables import Row, Table, read_table
 from pet_cli.errors import UserError
+from pet_cli.tasks import targets
+from pet_cli.tasks.targets import Gold, Target, candidate_of
 
 _PACKAGE = Path(__file__).parent.parent
 _MIXED = 0.1
@@ -41,18 +43,33 @@ def load(task: TaskConfig, data: DataConfig, labels: Sequence[str]) -> dict[str,
         raise UserError(f"task={task.name} has no data of its own: give a file or folder, data.path=PATH.")
     tables, names = hub.tables(task, data) if path is None else (_local(path, task, data), None)
     seen = {value: place for table in reversed(tables) for value, place in table.seen.items()}
+    target = targets.make(task.target, labels, task.range, task.threshold)
     reader = LabelReader(task, data, labels, seen, hub=path is None, names=names)
     whole = path is not None and not path.is_dir()
     if reader.by_position and not whole:
         for table in tables:
             _check_minus_one(table)
-    splits = {table.name: _split(table, reader) for table in tables}
+    splits = {table.name: _split(table, gold_reader(task, target, reader)) for table in tables}
     if whole:
-        splits = _divide(splits["train"], len(labels), data, str(path))
+        splits = _divide(splits["train"], target, data, str(path))
     splits = _scored(splits, str(path or task.source.hub))
     if reader.note is not None:
         splits["test"] = replace(splits["test"], notes=(reader.note, *splits["test"].notes))
     return splits
+
+
+def gold_reader(task: TaskConfig, target: Target, labels: LabelReader) -> Callable[[Row], Gold | None]:
+    """How a row says what is right. Its errors begin with the row's place."""
+    columns = task.candidates if isinstance(task.candidates, (list, tuple)) else ()
+
+    def read(row: Row) -> Gold | None:
+        own = candidate_of(row.candidates, columns) if row.candidates else labels.index
+        try:
+            return target.gold(row.value, own, row.candidates)
+        except UserError as error:
+            raise UserError(f"{row.place}: {error}") from None
+
+    return read
 
 
 def source_path(task: TaskConfig, data: DataConfig) -> Path | None:
@@ -90,21 +107,22 @@ def _check_minus_one(table: Table) -> None:
         )
 
 
-def _split(table: Table, reader: LabelReader) -> Split:
+def _split(table: Table, gold_of: Callable[[Row], Gold | None]) -> Split:
     """A table's examples; those without a label stand at the end of `train`, and nowhere else but in `unlabeled`."""
     if table.name == "unlabeled":
         return Split(table.name, table.examples(None), notes=table.notes)
-    examples = table.examples(reader)
-    known = tuple(example for example in examples if example.label is not None)
-    rest = tuple(example for example in examples if example.label is None)
+    examples = table.examples(gold_of)
+    known = tuple(example for example in examples if example.gold is not None)
+    rest = tuple(example for example in examples if example.gold is None)
     notes = table.notes
     if known and rest:
         notes += (f"{len(rest)} of {table.total} rows of {table.called} have no label",)
     return Split(table.name, known + rest if table.name == "train" else known, notes=notes)
 
 
-def _divide(whole: Split, n_labels: int, data: DataConfig, source: str) -> dict[str, Split]:
-    """One file as train and test: of each label, the share `data.test_fraction` of a seeded order is test.
+def _divide(whole: Split, target: Target, data: DataConfig, source: str) -> dict[str, Split]:
+    """One file as train and test: the share `data.test_fraction` of a seeded order is test, of each label or half of
+    the numbers.
 
     Equal texts go together, with the label of the first of them.
     """
@@ -113,11 +131,12 @@ def _divide(whole: Split, n_labels: int, data: DataConfig, source: str) -> dict[
         groups.setdefault(text_key(example.fields), []).append(example)
     order = [groups[text_key(first.fields)] for first in ranked([group[0] for group in groups.values()], data.seed)]
     test: set[int] = set()
-    for label in range(n_labels):
-        own = [group for group in order if group[0].label == label]
-        left = round(sum(map(len, own)) * data.test_fraction)
+    for places in target.strata([group[0].gold for group in order]).values():
+        own = [order[place] for place in places]
+        taken = sum(example.row in test for group in own for example in group)  # where examples have several labels
+        left = round(sum(map(len, own)) * data.test_fraction) - taken
         for group in own[:-1]:  # one stays to be learned from
-            if left > 0:
+            if left > 0 and group[0].row not in test:
                 test.update(example.row for example in group)
                 left -= len(group)
     if not test:

@@ -7,32 +7,44 @@ sample of 64 of the same seed, and a learning curve over the number of examples 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 from pet_cli.data.examples import Example
 from pet_cli.errors import UserError
+from pet_cli.tasks.targets import Target
 
 
 def ranked(examples: Sequence[Example], seed: int) -> list[Example]:
-    """All examples in the random order of `seed`."""
+    """All examples in the random order of `seed`; those of one group stay together, in their own order."""
 
     def key(example: Example) -> bytes:
-        return hashlib.blake2b(f"{seed}/{example.row}".encode(), digest_size=16).digest()
+        own = example.row if example.group is None else f"group {example.group}"
+        return hashlib.blake2b(f"{seed}/{own}".encode(), digest_size=16).digest()
 
     return sorted(examples, key=key)
 
 
+def strata(examples: Sequence[Example], target: Target) -> dict[str, list[Example]]:
+    """What shots are counted by: labels, halves of numbers, or all examples together where they are answers to
+    questions or bring their own candidates; each with a phrase for messages."""
+    if any(example.group is not None for example in examples):
+        return {"the task": list(examples)}
+    found = target.strata([example.gold for example in examples])
+    return {phrase: [examples[place] for place in places] for phrase, places in found.items()}
+
+
 def k_shot(
     examples: Sequence[Example],
-    labels: Sequence[str],
+    target: Target,
     shots: int | None,
     seed: int,
     dev_shots: int = 0,
     take_fewer: bool = False,
 ) -> tuple[list[Example], list[Example]]:
-    """Draws `shots` training and `dev_shots` further development examples of each label.
+    """Draws `shots` training and `dev_shots` further development examples of each stratum (see `strata`).
 
-    `shots=None` takes the rest, though a label may be missing in it.
+    An example with several labels counts for each of them. `shots=None` takes the rest, though a label may be missing
+    in it.
 
     Args:
         take_fewer: takes what there is of a label with too few, instead of raising.
@@ -40,27 +52,40 @@ def k_shot(
     Raises:
         UserError: a label has fewer examples than asked for.
     """
-    order = ranked(examples, seed)
-    train: list[Example] = []
-    dev: list[Example] = []
-    for index, label in enumerate(labels):
-        own = [example for example in order if example.label == index]
-        wanted = dev_shots + (int(dev_shots > 0) if shots is None else shots)
+    order = ranked([example for example in examples if example.gold is not None], seed)
+    by_stratum = strata(order, target)
+    wanted = dev_shots + (int(dev_shots > 0) if shots is None else shots)
+    for phrase, own in by_stratum.items():
         if len(own) < wanted and not take_fewer:
             asked = f"data.shots={'null' if shots is None else shots}"
             asked += f" and data.dev_shots={dev_shots}" if dev_shots else ""
             raise UserError(
-                f"{asked}: label '{label}' has only {len(own)} training examples (data.fewer=take takes what there is"
+                f"{asked}: {phrase} has only {len(own)} training examples (data.fewer=take takes what there is"
                 f"{'' if shots is None else ', data.shots=null the whole split'})."
             )
-        dev += own[:dev_shots] if shots is None else own[shots : shots + dev_shots]
-        train += own[dev_shots:] if shots is None else own[:shots]
-    return ranked(train, seed), ranked(dev, seed)
+    train = set() if shots is None else _first(by_stratum.values(), shots, set())
+    dev = _first(by_stratum.values(), dev_shots, train)
+    if shots is None:
+        train = {example.row for example in order} - dev
+    return [e for e in order if e.row in train], [e for e in order if e.row in dev]
+
+
+def _first(strata: Iterable[Sequence[Example]], n: int, without: set[int]) -> set[int]:
+    """The rows of the first `n` examples of each stratum, of those that are not taken yet."""
+    return {row for own in strata for row in [example.row for example in own if example.row not in without][:n]}
 
 
 def capped(examples: Sequence[Example], most: int | None, seed: int) -> list[Example]:
-    """At most `most` examples, drawn by `seed`, in their original order."""
+    """At most `most` examples, drawn by `seed`, in their original order; a group whole or not at all.
+
+    A group that alone is larger than `most` is cut.
+    """
     if most is None or len(examples) <= most:
         return list(examples)
-    chosen = {example.row for example in ranked(examples, seed)[:most]}
+    order = ranked(examples, seed)
+    end = most
+    group = order[most].group
+    if group is not None and order[most - 1].group == group:
+        end = next(place for place, example in enumerate(order) if example.group == group) or most
+    chosen = {example.row for example in order[:end]}
     return [example for example in examples if example.row in chosen]

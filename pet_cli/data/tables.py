@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -11,10 +11,29 @@ from typing import Any
 from pet_cli.base.values import is_missing, spelled
 from pet_cli.config.schema import DataConfig, TaskConfig
 from pet_cli.data.examples import Example
-from pet_cli.data.fields import FieldReader, has_text
-from pet_cli.data.labels import LabelReader
+from pet_cli.data.fields import FieldReader, as_text, find, has_text
 from pet_cli.data.rows import headless
 from pet_cli.errors import UserError, choices, nearest
+from pet_cli.tasks.readers import flat
+from pet_cli.tasks.targets import Gold, parts
+
+
+@dataclass(frozen=True)
+class Row:
+    """A row of a source.
+
+    Attributes:
+        number: in the source, from 0.
+        place: where it stands, for messages.
+        value: of the label column; None in a split without labels.
+    """
+
+    number: int
+    place: str
+    fields: dict[str, str]
+    value: Any
+    candidates: tuple[str, ...] = ()
+    group: str | None = None
 
 
 @dataclass
@@ -22,7 +41,7 @@ class Table:
     """The rows of one split that hold text.
 
     Attributes:
-        rows: number in the source (from 0), texts by field, label value (None in a split without labels).
+        rows: what its rows hold.
         seen: spelled label value -> where it stands first.
         counts: spelled label value -> rows.
         total: how many rows the source has, those without text included.
@@ -30,16 +49,16 @@ class Table:
 
     name: str
     source: str
-    rows: list[tuple[int, dict[str, str], Any]] = field(default_factory=list)
+    rows: list[Row] = field(default_factory=list)
     seen: dict[str, str] = field(default_factory=dict)
     counts: Counter[str] = field(default_factory=Counter)
     total: int = 0
 
-    def examples(self, labels: LabelReader | None) -> tuple[Example, ...]:
-        """The rows as examples, with their labels' indices where the split has labels."""
+    def examples(self, gold_of: Callable[[Row], Gold | None] | None) -> tuple[Example, ...]:
+        """The rows as examples, with what is right where the split says so."""
         return tuple(
-            Example(number, fields, None if labels is None else labels.index(value))
-            for number, fields, value in self.rows
+            Example(row.number, row.fields, None if gold_of is None else gold_of(row), row.candidates, row.group)
+            for row in self.rows
         )
 
     @property
@@ -74,7 +93,7 @@ def read_table(
     table = Table(name, source)
     reader = FieldReader(task, data)
     column: str | None = None
-    for number, (place, row) in enumerate(rows):
+    for number, (place, row) in enumerate(flat(task.reader, rows)):
         if number == 0:
             reader.check(row, source)
             column = None if name == "unlabeled" else _label_column(name, row, source, task, data, hub)
@@ -83,15 +102,59 @@ def read_table(
         if not has_text(fields):
             continue
         value = row.get(column) if column is not None else None
-        if not is_missing(value):
-            table.seen.setdefault(spelled(value), place)
-            table.counts[spelled(value)] += 1
-        table.rows.append((number, fields, value))
+        for one in _label_values(value, task.target):
+            table.seen.setdefault(spelled(one), place)
+            table.counts[spelled(one)] += 1
+        own = candidates(row, task, place)
+        table.rows.append(Row(number, place, fields, value, own, _group(row, task, place)))
     if not table.total:
         raise UserError(f"{source} has no rows.")
     if not table.rows:
         raise UserError(f"{source}: no row has any text in {choices(reader.fields)}.")
     return table
+
+
+def _label_values(value: Any, target: str) -> list[Any]:
+    """The names or numbers of labels in a cell; none where it holds something else."""
+    found = [value] if target == "label" else parts(value) if target == "labels" else None
+    return [one for one in found or () if not is_missing(one)]
+
+
+def candidates(row: Mapping[str, Any], task: TaskConfig, place: str) -> tuple[str, ...]:
+    """A row's own candidates, from several columns or from the one that holds a list.
+
+    Raises:
+        UserError: a column that is not there, fewer than two candidates, an empty one, or two that are equal.
+    """
+    if task.candidates is None:
+        return ()
+    several = isinstance(task.candidates, (list, tuple))
+    found: list[Any] = []
+    for column in task.candidates if several else [task.candidates]:
+        there, value = find(row, str(column))
+        if not there:
+            raise UserError(f"{place}: no column '{column}' of task.candidates; there are {choices(row)}.")
+        found += [value] if several else value if isinstance(value, (list, tuple)) else [value]
+    texts = tuple(as_text(one, f"{place}: a candidate").strip() for one in found)
+    if len(texts) < 2:
+        raise UserError(f"{place}: {len(texts)} candidate; a choice needs at least two.")
+    if not all(texts):
+        raise UserError(f"{place}: candidate {texts.index('') + 1} is empty.")
+    if twice := [text for text in dict.fromkeys(texts) if texts.count(text) > 1]:
+        raise UserError(f"{place}: the candidate '{twice[0]}' stands there twice.")
+    return texts
+
+
+def _group(row: Mapping[str, Any], task: TaskConfig, place: str) -> str | None:
+    """What a row belongs to; a mapping such as `idx` without its own last number is not needed: name the path."""
+    if task.group is None:
+        return None
+    names = task.group.split("+")
+    found = [find(row, name.strip()) for name in names]
+    for name, (there, _) in zip(names, found, strict=True):
+        if not there:
+            raise UserError(f"{place}: no column '{name.strip()}' of task.group; there are {choices(row)}.")
+    return "/".join(spelled(value) for _, value in found)
 
 
 def _label_column(

@@ -126,7 +126,7 @@ def new_counts(original: Sequence[Example], n_labels: int, number: int, ensemble
     if not original:
         total = ensemble.first * ensemble.growth ** (number - 1)
         return [round(total / n_labels)] * n_labels
-    have = Counter(example.label for example in original)
+    have = Counter(example.gold for example in original)
     return [round(have[index] * (ensemble.growth**number - 1)) for index in range(n_labels)]
 
 

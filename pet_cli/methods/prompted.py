@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 from pet_cli.base.clock import Clock
@@ -212,12 +213,13 @@ def fit(
     how = train_settings(config, learner.lm, len(sample))
     weights = None
     if config.trainer.class_weights == "balanced":
-        weights = balanced_weights(sample.targets, len(learner.labels))
+        weights = balanced_weights(sample.gold, len(learner.labels))
     with clock.phase("encode"), progress.stage("encode", len(sample)) as advance:
-        encoded = learner.encode(sample.rows, sample.fingerprint, advance)
+        encoded = learner.encode(sample.rows, sample.fingerprint, advance, sample.candidates)
         dev = None
         if splits.get("dev"):
-            dev = (learner.encode(splits["dev"].rows, splits["dev"].fingerprint), good_on(config, splits["dev"]))
+            own = splits["dev"]
+            dev = (learner.encode(own.rows, own.fingerprint, candidates=own.candidates), good_on(config, own))
         mlm = None
         if auxiliary is not None and auxiliary.alpha > 0 and learner.lm_loss_trains:
             assert isinstance(learner, PromptLearner)
@@ -242,7 +244,7 @@ def fit(
 
 def to_learn(config: PetConfig, sample: Split) -> Tensor:
     """What a learner learns of labeled examples: label indices `[examples]` or probabilities `[examples, labels]`."""
-    wanted = torch.from_numpy(resolve.target(config).to_learn(sample.targets))
+    wanted = torch.from_numpy(resolve.target(config).to_learn(sample.gold))
     return wanted.float() if wanted.is_floating_point() else wanted
 
 
@@ -257,15 +259,17 @@ def score_split(learner: Learner, split: Split, clock: Clock, progress: Progress
     At most `CHUNK` examples are asked together, in a run and by `pet predict` alike: what shares a batch decides the
     last digits of a score.
     """
-    rows, shortened, found = split.rows, 0, []
+    rows, candidates, shortened, found = split.rows, split.candidates, 0, []
     for start in range(0, max(1, len(rows)), CHUNK):
         part = rows[start : start + CHUNK]
         key = None
         if split.kept:
             key = split.fingerprint if len(rows) <= CHUNK else f"{split.fingerprint}/{start}"
         with clock.phase(f"encode {split.name}"), progress.stage("encode", len(part)) as advance:
-            encoded = learner.encode(part, key, advance)
+            own = None if candidates is None else candidates[start : start + CHUNK]
+            encoded = learner.encode(part, key, advance, own)
         with clock.phase(f"evaluate {split.name}"), progress.stage("evaluate", len(part)) as advance:
             found.append(learner.predict(encoded, advance))
         shortened += encoded.shortened
-    return torch.cat(found), shortened
+    most = max(scores.shape[1] for scores in found)  # candidates differ in number
+    return torch.cat([F.pad(scores, (0, most - scores.shape[1]), value=-torch.inf) for scores in found]), shortened

@@ -58,7 +58,7 @@ class TfidfMethod(Method):
             self.strength = self._choose(train)
             self.vectorizers = self._vectorizers(train.rows)
             features = self._features(train.rows)
-            self.weights, self.bias = self._linear(features, np.array(train.targets), self.strength)
+            self.weights, self.bias = self._linear(features, np.array(train.gold), self.strength)
             advance(len(train))
 
     def predict(self, split: Split) -> np.ndarray:
@@ -114,9 +114,9 @@ class TfidfMethod(Method):
         """
         given = self.settings.strengths
         strengths = list(given) if isinstance(given, (list, tuple)) else [given]
-        targets = np.array(train.targets)
-        self.folds = min(self.settings.folds, min(Counter(train.targets).values()))
-        if len(strengths) == 1 or self.folds < 2 or len(set(train.targets)) < 2:
+        targets = np.array(train.gold)
+        self.folds = min(self.settings.folds, min(Counter(train.gold).values()))
+        if len(strengths) == 1 or self.folds < 2 or len(set(train.gold)) < 2:
             self.folds = 0
             return float(strengths[0] if len(strengths) == 1 else self.settings.strength)
         from sklearn.model_selection import StratifiedKFold

@@ -126,12 +126,18 @@ def texts(configuration: Configuration, wanted: Sequence[Mistake]) -> tuple[dict
             example = test.get(one.row)
             if example is None:
                 continue
-            if example.label is None or names[example.label] != one.gold:
+            if example.gold is None or _shown(example, names) != one.gold:
                 return {}, "The texts are not shown, since the data have changed since the runs."
             found.setdefault(one.row, text_of(example))
     if len(found) < len({one.row for one in wanted}):
         return found, "The texts of some are not shown, since the data have changed since the runs."
     return found, None
+
+
+def _shown(example: Example, labels: Sequence[str]) -> str:
+    right = example.gold if isinstance(example.gold, tuple) else (example.gold,)
+    names = example.candidates or labels
+    return " or ".join(names[int(index)] for index in right if index is not None)
 
 
 def text_of(example: Example) -> str:

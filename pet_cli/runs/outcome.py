@@ -67,7 +67,15 @@ def score(config: PetConfig, split: Split, scores: np.ndarray, metric: Metric | 
 def answers(config: PetConfig, split: Split, scores: np.ndarray) -> Answers:
     """What label scores `[examples, labels]` say of a labeled split, beside what is right."""
     target, probabilities = resolve.target(config), store.softmax(scores)
-    return Answers(target.kind, split.targets, target.predicted(probabilities), probabilities, target.labels)
+    return Answers(
+        kind=target.kind,
+        gold=split.gold,
+        predicted=target.predicted(probabilities),
+        probabilities=probabilities,
+        labels=target.labels,
+        groups=split.groups,
+        candidates=[example.candidates for example in split.examples] if target.kind == "choice" else (),
+    )
 
 
 def about(config: PetConfig, splits: Mapping[str, Split], labels: list[str]) -> dict[str, Any]:
@@ -99,7 +107,7 @@ def warnings(metrics: Mapping[str, Any], splits: Mapping[str, Split]) -> list[st
         found.append(f"scored on {metrics['n_test']} test examples (data.max_test={metrics['max_test']})")
     found += dict.fromkeys(note for name in splits for note in splits[name].notes)
     for name in ("train", "test"):
-        targets: list[Any] = splits[name].targets if name in splits and "confusion" in metrics else []
+        targets: list[Any] = splits[name].gold if name in splits and "confusion" in metrics else []
         share = max((targets.count(label) / len(targets) for label in set(targets)), default=0.0)
         if share > 0.8:
             found.append(f"one label holds {share:.0%} of the {name} examples: read macro-F1")
@@ -108,8 +116,14 @@ def warnings(metrics: Mapping[str, Any], splits: Mapping[str, Split]) -> list[st
 
 def predictions(test: Split, scores: np.ndarray, target: Target) -> list[dict[str, Any]]:
     """One row for each test example: its row in the source, what is right and what is predicted, probabilities."""
-    told = store.answers(target, store.softmax(scores))
+    candidates = [example.candidates for example in test.examples]
+    told = store.answers(target, store.softmax(scores), candidates)
     return [
-        {"row": example.row, "gold": target.shown(gold), **own}
-        for example, gold, own in zip(test.examples, test.targets, told, strict=True)
+        {
+            "row": example.row,
+            **({} if example.group is None else {"group": example.group}),
+            "gold": target.shown(gold, example.candidates),
+            **own,
+        }
+        for example, gold, own in zip(test.examples, test.gold, told, strict=True)
     ]

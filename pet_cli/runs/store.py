@@ -62,16 +62,21 @@ def softmax(scores: Any) -> np.ndarray:
     return shares
 
 
-def answers(target: Target, probabilities: np.ndarray) -> list[dict[str, Any]]:
+def answers(
+    target: Target, probabilities: np.ndarray, candidates: Sequence[Sequence[str]] | None = None
+) -> list[dict[str, Any]]:
     """What is written of texts: of each what is predicted, and each label's probability with six digits.
 
     Args:
-        probabilities: `[texts, labels]`.
+        probabilities: `[texts, labels]`, or `[texts, candidates]`.
+        candidates: of each text, where it brings its own.
     """
-    return [
-        {"predicted": target.shown(said), "probabilities": by_label(target.labels, line)}
-        for said, line in zip(target.predicted(probabilities), probabilities, strict=True)
-    ]
+    found = []
+    for number, (said, line) in enumerate(zip(target.predicted(probabilities), probabilities, strict=True)):
+        own = candidates[number] if candidates else ()
+        names = target.columns(own)
+        found.append({"predicted": target.shown(said, own), "probabilities": by_label(names, line[: len(names)])})
+    return found
 
 
 def by_label(labels: Sequence[str], probabilities: np.ndarray) -> dict[str, float]:

@@ -14,6 +14,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar
 
+from pet_cli.base.values import is_missing, is_number, spelled
 from pet_cli.errors import UserError, choices, not_allowed
 
 if TYPE_CHECKING:
@@ -108,21 +109,13 @@ class MultiLabel(Target):
             object.__setattr__(self, "threshold", 1 / max(1, len(self.labels)))
 
     def gold(self, value: Any, label_of: LabelOf, candidates: Sequence[str] = ()) -> tuple[int, ...] | None:
-        """From a list of label values, or a text of them divided by `;`, `|` or `,` (unless it is a label itself)."""
-        if value is None:
+        """From what `parts` finds in the value; none at all where it finds an empty list, unknown where nothing."""
+        found = parts(value)
+        if found is None:
             return None
-        if isinstance(value, str):
-            try:
-                whole = label_of(value)
-                return None if whole is None else (whole,)
-            except UserError:
-                value = [part.strip() for part in re.split(r"[;|,]", value) if part.strip()]
-                if len(value) < 2:
-                    raise
-        elif not isinstance(value, (list, tuple)):
-            value = [value]
-        found = [label_of(one) for one in value]
-        return tuple(sorted({index for index in found if index is not None}))
+        indices = [label_of(one) for one in found]
+        known = {index for index in indices if index is not None}
+        return tuple(sorted(known)) if known or not found else None
 
     def to_learn(self, gold: Sequence[tuple[int, ...]]) -> np.ndarray:
         return shares(gold, len(self.labels))
@@ -236,6 +229,35 @@ class Choice(Target):
         return {"the task": list(range(len(gold)))}
 
 
+def parts(value: Any) -> list[Any] | None:
+    """The label values of a list, or of a text that divides them by `;` or `|`; None for an empty cell."""
+    if value is None or (isinstance(value, str) and not value.strip()):
+        return None
+    if isinstance(value, str):
+        return [part.strip() for part in re.split(r"[;|]", value) if part.strip()]
+    return list(value) if isinstance(value, (list, tuple)) else [value]
+
+
+def candidate_of(candidates: Sequence[str], columns: Sequence[str] = ()) -> LabelOf:
+    """The rule for an example's own candidates: a value is a candidate's text, else the name of its column, else its
+    place from 0, unless a candidate is itself a number, which would make that doubtful."""
+
+    def read(value: Any) -> int | None:
+        if is_missing(value):
+            return None
+        text = spelled(value)
+        for names in (candidates, columns):
+            if text in names:
+                return list(names).index(text)
+        if not any(map(is_number, candidates)) and text.isdecimal() and int(text) < len(candidates):
+            return int(text)
+        if text in ("-1", "-"):
+            return None
+        raise UserError(f"{value!r} is none of the candidates, which are {choices(candidates)}.")
+
+    return read
+
+
 def shares(gold: Sequence[tuple[int, ...]], n: int) -> np.ndarray:
     """Equal shares for what is right, `[examples, n]`; equal shares for all where nothing is."""
     import numpy as np
@@ -279,14 +301,14 @@ def make(kind: str, labels: Sequence[str], bounds: Any = None, threshold: Any = 
             )
         return Interval(named, low, high)
     if kind == "labels":
-        if threshold is not None and (not _is_number(threshold) or not 0 <= threshold < 1):
+        if threshold is not None and (not _is_finite(threshold) or not 0 <= threshold < 1):
             raise UserError(f"task.threshold={threshold}: a probability, 0 to below 1.")
         return MultiLabel(named, math.nan if threshold is None else float(threshold))
     return SingleLabel(named)
 
 
 def _bounds(bounds: Any) -> tuple[float, float]:
-    if not isinstance(bounds, (list, tuple)) or len(bounds) != 2 or not all(map(_is_number, bounds)):
+    if not isinstance(bounds, (list, tuple)) or len(bounds) != 2 or not all(map(_is_finite, bounds)):
         raise UserError(f"task.range={bounds}: write the lowest and the highest number, such as [0, 5].")
     low, high = map(float, bounds)
     if not low < high:
@@ -294,5 +316,5 @@ def _bounds(bounds: Any) -> tuple[float, float]:
     return low, high
 
 
-def _is_number(value: Any) -> bool:
+def _is_finite(value: Any) -> bool:
     return isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value)
