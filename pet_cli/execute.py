@@ -30,7 +30,8 @@ def execute(config: PetConfig, out: Path, session: Session, progress: Progress |
     outcome.warnings[:0] = method.notes()
     with clock.phase("write"):
         method.save(out, saves_whole(config, session))
-        store.write_run(out, config, outcome.metrics, method.annotate(predictions(test, scores, method.target)), splits)
+        rows = method.annotate(predictions(test, scores, method.target))
+        store.write_run(out, config, outcome.metrics | {"warnings": outcome.warnings}, rows, splits)
     clock.seconds["total"] = time.perf_counter() - start
     store.write_timing(out, timing(clock, session.device(config), len(test)))
     return outcome

@@ -15,9 +15,10 @@ import hydra
 from hydra.core.hydra_config import HydraConfig
 from hydra.experimental.callback import Callback
 from hydra.types import RunMode
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import DictConfig, OmegaConf, open_dict
+from omegaconf.errors import OmegaConfBaseException
 
-from pet_cli.base.files import is_empty, locked, remove_partial
+from pet_cli.base.files import is_empty, locked, read_json, remove_partial, write_json
 from pet_cli.commands.compose import first_line, translate, typed
 from pet_cli.commands.overrides import config_dir, is_sweep, prepare
 from pet_cli.config import files as conf_files
@@ -56,25 +57,42 @@ OmegaConf.register_new_resolver("pet_folder", folder_name, replace=True)
 OmegaConf.register_new_resolver("pet_way", way, replace=True)
 
 
-@dataclass
+@dataclass(frozen=True)
 class Sweep:
-    """Where a sweep of this process stands."""
+    """What a sweep is to do, as a file in its folder tells it to each of its jobs, wherever a launcher runs them.
 
-    folder: Path
+    Attributes:
+        total: how many runs.
+        varied: the keys that differ between them.
+        folders: their folders' names; empty where they follow from something that is known only when a job starts.
+        start: when the sweep was last begun, in seconds as `time.time` counts them.
+    """
+
     total: int
     varied: list[str]
-    done: int = 0
-    start: float = field(default_factory=time.monotonic)
+    folders: list[str]
+    start: float = field(default_factory=time.time)
 
-    def left(self) -> str:
-        if not self.done:
+    def write(self, folder: Path) -> None:
+        write_json(folder / _PLAN, {"total": self.total, "varied": self.varied, "folders": self.folders})
+
+    @classmethod
+    def read(cls, folder: Path) -> Sweep:
+        path = folder / _PLAN
+        return cls(**read_json(path), start=path.stat().st_mtime)
+
+    def left(self, begun: int) -> str:
+        """How long the runs after the first `begun` will take, by how long those took."""
+        if not 0 < begun < self.total:
             return ""
-        seconds = (time.monotonic() - self.start) / self.done * (self.total - self.done)
-        return f", about {duration(seconds)} left" if self.done < self.total else ""
+        return f", about {duration((time.time() - self.start) / begun * (self.total - begun))} left"
 
     def name(self, overrides: Sequence[str]) -> str:
         """A run by what sets it apart from the sweep's others."""
         return " ".join(one for one in overrides if one.partition("=")[0] in self.varied) or "run"
+
+
+_PLAN = "sweep.json"
 
 
 def duration(seconds: float) -> str:
@@ -82,30 +100,33 @@ def duration(seconds: float) -> str:
 
 
 class Refused(BaseException):
-    """Ends a sweep before its first run. Hydra turns any `Exception` of a callback into a warning and goes on."""
+    """Takes an error of a single run, or of a sweep before its first run, past Hydra.
+
+    Of an `Exception` in a job Hydra prints its own account; one in a callback it turns into a warning and goes on.
+    """
 
     def __init__(self, error: Exception) -> None:
         self.error = error
 
 
-_sweep: Sweep | None = None
-_error: Exception | None = None
-_session: Any = None
-_outcome: Any = None
-
-
 class CheckSweep(Callback):
-    """Checks every combination of a sweep before its first run."""
+    """Checks every combination of a sweep before its first run, and lets `train` know what Hydra begins.
+
+    `train` finds the folder in `HydraConfig`, as any job finds its own there; nothing else comes back from a job.
+    """
+
+    def on_run_start(self, config: DictConfig, **kwargs: Any) -> None:
+        HydraConfig.instance().set_config(config)
 
     def on_multirun_start(self, config: DictConfig, **kwargs: Any) -> None:
         try:
             self.check(config)
         except Exception as error:
             raise Refused(error) from None
+        HydraConfig.instance().set_config(config)
 
     def check(self, config: DictConfig) -> None:
-        """Composes and checks each combination, and makes sure that the folder is free."""
-        global _sweep
+        """Composes and checks each combination, makes sure that the folder is free, and writes the sweep's plan."""
         from hydra._internal.core_plugins.basic_sweeper import BasicSweeper
         from hydra.core.override_parser.overrides_parser import OverridesParser
 
@@ -113,9 +134,14 @@ class CheckSweep(Callback):
         given = [f"{key}={value}" for key, value in (config.hydra.sweeper.get("params") or {}).items()]
         overrides = OverridesParser.create().parse_overrides([*given, *config.hydra.overrides.task])
         combinations = BasicSweeper.split_arguments(overrides, None)[0]
-        resume = False
+        own = [one for one in config.hydra.overrides.hydra if not one.startswith("hydra.mode=")]
+        resume, folders = False, []
         for combination in combinations:
-            resume = typed(hydra.compose("train", overrides=combination), _config_dir(config.hydra)).resume
+            composed = hydra.compose("train", overrides=[*own, *combination], return_hydra_config=True)
+            folders.append(_subfolder(composed))
+            with open_dict(composed):
+                del composed["hydra"]
+            resume = typed(composed, _config_dir(config.hydra)).resume
         if not resume and folder.is_dir() and any(folder.iterdir()):
             raise UserError(
                 f"hydra.sweep.dir={folder}: the folder is not empty. Give another, or resume=true to go on with it."
@@ -125,7 +151,11 @@ class CheckSweep(Callback):
             for override in combination:
                 key, _, value = override.partition("=")
                 values.setdefault(key, set()).add(value)
-        _sweep = Sweep(folder, len(combinations), [key for key, seen in values.items() if len(seen) > 1])
+        varied = [key for key, seen in values.items() if len(seen) > 1]
+        known = [name for name in folders if name is not None]
+        if len(set(known)) < len(known):
+            _share_a_folder(varied)
+        Sweep(len(combinations), varied, known).write(folder)
         # Callbacks run only in the process of the sweep; a message here must not reach stdout's table.
         print(f"Sweep of {len(combinations)} runs in {folder}", file=sys.stderr)
 
@@ -136,53 +166,78 @@ def _config_dir(hydra_config: Any) -> str | None:
     return str(given[0]) if given else None
 
 
-def job(cfg: DictConfig) -> dict[str, Any]:
-    """The task function: one run, in this process or a launcher's worker. Its folder tells how it ended."""
-    global _error
-    hydra_config = HydraConfig.get()
-    out = Path(hydra_config.runtime.output_dir)
-    sweeping = hydra_config.mode == RunMode.MULTIRUN
+def _subfolder(composed: DictConfig) -> str | None:
+    """The name of a run's folder in the sweep's; None where it depends on what is known only when the job starts."""
     try:
-        return _run(typed(cfg, _config_dir(hydra_config)), out, list(hydra_config.overrides.task), sweeping)
+        return str(composed.hydra.sweep.subdir)
+    except OmegaConfBaseException:
+        return None
+
+
+def _share_a_folder(varied: Sequence[str]) -> None:
+    """Raises the error for runs of a sweep that would lie in one folder."""
+    idle = [key for key in varied if key.lstrip("+") in states.LEFT_OUT]
+    if idle:
+        raise UserError(f"{idle[0]}: it changes no result, so runs that differ by it alone share a folder; give one.")
+    raise UserError("two runs of this sweep are the same, or share a folder: a value stands there twice.")
+
+
+def job(cfg: DictConfig) -> None:
+    """The task function: one run, in this process or a launcher's worker. Its folder tells how it ended."""
+    hydra_config = HydraConfig.get()
+    out, overrides = Path(hydra_config.runtime.output_dir), list(hydra_config.overrides.task)
+    if hydra_config.mode != RunMode.MULTIRUN:
+        try:
+            _run(typed(cfg, _config_dir(hydra_config)), out, overrides, "")
+        except Exception as error:
+            raise Refused(error) from error
+        return
+    sweep, number = Sweep.read(Path(hydra_config.sweep.dir)), int(hydra_config.job.num)
+    place = f"run {number + 1} of {sweep.total}"
+    try:
+        said = _run(typed(cfg, _config_dir(hydra_config)), out, overrides, f"{place}{sweep.left(number)} ·")
     except Exception as error:
-        # Kept for `train`: Hydra would print its own account of an error first.
-        _error = error
-        if sweeping:
-            return _finish(out, list(hydra_config.overrides.task), sweeping, f"FAILED: {error}")
-        _clean(out)
-        return {"folder": str(out), "message": str(error)}
+        said = f"FAILED: {_message(error)}"
+        with contextlib.suppress(UserError):  # `train` misses a folder that could not be written
+            states.refuse(out, overrides, _message(error))
+    line = f"{place}: {sweep.name(overrides)}: {said}{sweep.left(number + 1)}"
+    print(line, file=sys.stderr, flush=True)
 
 
-def _run(config: PetConfig, out: Path, overrides: list[str], sweeping: bool) -> dict[str, Any]:
-    global _session, _outcome
+def _run(config: PetConfig, out: Path, overrides: list[str], heading: str) -> str:
+    """One run in its folder, which tells how it ended; returns what a sweep says of it.
+
+    Args:
+        heading: what its bars begin with, in a sweep; empty for a single run.
+    """
     with locked(out):  # of two processes that share a sweep, one takes the run
-        taken = _claim(config, out, overrides, sweeping)
+        taken = _claim(config, out, overrides, sweeping=bool(heading))
     if taken:
-        return _finish(out, overrides, sweeping, taken)
+        return taken
 
+    from pet_cli.base.progress import Progress
     from pet_cli.execute import execute  # torch is loaded here, once the configuration is known to be good
-    from pet_cli.runs.session import Session
+    from pet_cli.runs import session
 
-    if _session is None:
-        _session = Session(reuse=sweeping)
     start = time.monotonic()
     try:
-        _outcome = execute(config, out, _session, _progress(overrides))
+        execute(config, out, session.of_process(bool(heading)), Progress(heading))
     except KeyboardInterrupt:
-        states.write(out, "interrupted", config, overrides)
+        states.finish(out, "interrupted")
         raise
     except Exception as error:
-        if not sweeping:
-            raise
         store.write_config(out, config)
-        message = str(error) if isinstance(error, UserError) else f"{type(error).__name__}: {first_line(error)}"
-        states.write(out, "failed", config, overrides, message)
-        return _finish(out, overrides, sweeping, f"FAILED: {message}")
-    states.write(out, "done", config, overrides)
-    if not sweeping:
-        store.point_latest(out)
-    name, value = score(_outcome.metrics)
-    return _finish(out, overrides, sweeping, f"{title(name)} {value:.3f} ({duration(time.monotonic() - start)})")
+        states.finish(out, "failed", _message(error))
+        raise
+    states.finish(out, "done")
+    name, value = score(read_json(out / "metrics.json"))
+    return f"{title(name)} {value:.3f} ({duration(time.monotonic() - start)})"
+
+
+def _message(error: Exception) -> str:
+    """An error in one line: a user's mistake in its own words, another after its kind."""
+    mistake = translate(error)
+    return str(mistake) if mistake is not None else f"{type(error).__name__}: {first_line(error)}"
 
 
 def _claim(config: PetConfig, out: Path, overrides: list[str], sweeping: bool) -> str | None:
@@ -193,6 +248,7 @@ def _claim(config: PetConfig, out: Path, overrides: list[str], sweeping: bool) -
             raise UserError(f"{out}: {where} is at work on this run. Wait for it, or give another folder.")
         return f"running elsewhere, {where}"
     if config.resume and states.finished(state, config):
+        states.accept(out)
         return "done already"
     if config.resume and state.get("status") == "done" and not states.reusable(state, config):
         why = states.difference(out, state, config)
@@ -207,65 +263,67 @@ def _claim(config: PetConfig, out: Path, overrides: list[str], sweeping: bool) -
 
 def _clean(out: Path) -> None:
     """Leaves nothing of a single run that failed before it had results."""
-    state = states.read(out)
-    if state.get("status") == "running" and not states.elsewhere(state):
-        (out / "state.json").unlink(missing_ok=True)
-    with contextlib.suppress(OSError):
-        out.rmdir()  # only where it is empty
-
-
-def _finish(out: Path, overrides: Sequence[str], sweeping: bool, message: str) -> dict[str, Any]:
-    if sweeping and _sweep is not None:
-        _sweep.done += 1
-        line = f"run {_sweep.done} of {_sweep.total}: {_sweep.name(overrides)}: {message}{_sweep.left()}"
-        print(line, file=sys.stderr, flush=True)
-    elif sweeping:  # a launcher's worker, which does not know the others
-        print(f"{out.name}: {message}", file=sys.stderr, flush=True)
-    return {"folder": str(out), "message": message}
-
-
-def _progress(overrides: Sequence[str]) -> Any:
-    from pet_cli.base.progress import Progress
-
-    return Progress(f"run {_sweep.done + 1} of {_sweep.total}{_sweep.left()} ·" if _sweep else "")
+    left = {path.name for path in out.iterdir()} if out.is_dir() else set()
+    if left <= {"state.json", "config.yaml"} and states.read(out).get("status") in (None, "failed"):
+        for name in left:
+            (out / name).unlink(missing_ok=True)
+        with contextlib.suppress(OSError):
+            out.rmdir()
 
 
 def train(argv: Sequence[str]) -> int:
     """Runs `pet train ARGV`; the exit status."""
-    global _sweep, _session, _outcome, _error
-    _sweep = _session = _outcome = _error = None
+    from pet_cli.runs import session
+
     arguments = prepare(argv)
     conf_files.folders(config_dir(arguments))  # refused before anything is composed of it
     sweeping = is_sweep(arguments)
     os.environ["HYDRA_FULL_ERROR"] = "1"  # errors reach us instead of being printed
-    before = sys.argv
-    sys.argv = ["pet train", *arguments]
+    before, sys.argv = sys.argv, ["pet train", *arguments]
+    begun = HydraConfig.instance()
+    begun.cfg = None
+    session.of_process.cache_clear()
     try:
         hydra.main(version_base="1.3", config_path=str(conf_files.conf_dir()), config_name="train")(job)()
     except Refused as refused:
+        if begun.cfg is not None and not sweeping:
+            _clean(Path(begun.cfg.hydra.run.dir))
         raise (translate(refused.error) or refused.error) from None
     except Exception as error:
         raise (translate(error) or error) from None
+    except KeyboardInterrupt:
+        if begun.cfg is not None and sweeping:
+            summary.write_sweep(Path(begun.cfg.hydra.sweep.dir))
+        raise
     finally:
         sys.argv = before
-        if _sweep is not None and sweeping:
-            rows, configurations = summary.write_sweep(_sweep.folder)
-            store.point_latest(_sweep.folder.absolute())
-    if sweeping and _sweep is not None:
-        from pet_cli.commands.tables import show_sweep
+    if begun.cfg is None or any(one.split("=")[0] in ("--cfg", "-c", "--info", "-i") for one in arguments):
+        return 0  # something was printed, nothing was run
+    return _tell_sweep(Path(begun.cfg.hydra.sweep.dir)) if sweeping else _tell_run(Path(begun.cfg.hydra.run.dir))
 
-        show_sweep(rows, configurations, _sweep.folder)
-        if any(line["status"] == "done" for line in rows):
-            from pet_cli.report import write_report
 
-            print(f"Report: {write_report([_sweep.folder])}")
-        if _error is not None:  # a run that could not even begin in its folder
-            raise translate(_error) or _error
-        return 1 if any(line["status"] != "done" for line in rows) else 0
-    if _error is not None:
-        raise translate(_error) or _error
-    if _outcome is not None:
-        from pet_cli.commands.tables import show_run
+def _tell_run(folder: Path) -> int:
+    """Shows a single run as its folder tells it."""
+    from pet_cli.commands.tables import show_run
 
-        show_run(_outcome.metrics, _outcome.warnings)
+    store.point_latest(folder.absolute())
+    metrics = read_json(folder / "metrics.json")
+    show_run(metrics, metrics.get("warnings", []))
     return 0
+
+
+def _tell_sweep(folder: Path) -> int:
+    """Writes and shows the tables of a sweep, as its runs' folders tell them; the exit status."""
+    from pet_cli.commands.tables import show_sweep
+
+    rows, configurations = summary.write_sweep(folder)
+    store.point_latest(folder.absolute())
+    show_sweep(rows, configurations, folder)
+    if any(line["status"] == "done" for line in rows):
+        from pet_cli.report import write_report
+
+        print(f"Report: {write_report([folder])}")
+    missing = [name for name in Sweep.read(folder).folders if not (folder / name / "state.json").is_file()]
+    if missing:
+        print(f"pet: {len(missing)} runs left no trace, {missing[0]} first; go on with resume=true.", file=sys.stderr)
+    return 1 if missing or any(line["status"] != "done" for line in rows) else 0

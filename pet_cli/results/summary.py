@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -18,11 +19,13 @@ GROUPS = ("task", "method", "model", "tuning", "scoring", "ensemble")
 
 
 def run_folders(folder: Path) -> list[Path]:
-    """The runs below a folder, itself included, in the order of their names."""
-    found = sorted(
-        path.parent for path in folder.rglob("state.json") if "members" not in path.relative_to(folder).parts
-    )
-    return found
+    """The runs below a folder, itself included, in the order of their names; not the members of an ensemble's run."""
+    found = []
+    for place, below, files in os.walk(folder):
+        if "state.json" in files:
+            found.append(Path(place))
+            below[:] = [name for name in below if name != "members"]
+    return sorted(found)
 
 
 def select(values: Mapping[str, Any], key: str) -> Any:
@@ -37,7 +40,7 @@ def select(values: Mapping[str, Any], key: str) -> Any:
 
 def row(folder: Path) -> dict[str, Any]:
     """What one run contributes to a table: folder, status, settings by key, metrics, error."""
-    state = states.read(folder)
+    state = states.heard(states.read(folder))
     out: dict[str, Any] = {"folder": folder, "status": state["status"], "settings": {}}
     out["error"] = state.get("error") or states.elsewhere(state)
     out["overrides"] = dict(_key_value(override) for override in state.get("overrides", []))

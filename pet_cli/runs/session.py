@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import json
 from dataclasses import asdict
 from typing import TYPE_CHECKING
@@ -19,6 +20,15 @@ if TYPE_CHECKING:
 
 _DRAWS = ("shots", "fewer", "dev_shots", "dev", "unlabeled", "max_test", "max_unlabeled")
 """Keys of `data` that choose among what was read."""
+
+
+@functools.cache
+def of_process(reuse: bool) -> Session:
+    """The session that the runs of one command share in this process, be it the command's own or a launcher's worker.
+
+    What is in it saves work and decides nothing: a run that finds it empty writes the same.
+    """
+    return Session(reuse)
 
 
 class Session:

@@ -94,6 +94,35 @@ def write(folder: Path, status: str, config: PetConfig, overrides: Sequence[str]
     write_json(folder / "state.json", state)
 
 
+def finish(folder: Path, status: str, error: str | None = None) -> None:
+    """Notes how a running run ended: its settings and data stay those that it began with."""
+    state: dict[str, Any] = read_json(folder / "state.json")
+    kept = {key: value for key, value in state.items() if key not in ("host", "process", "since", "error")}
+    write_json(folder / "state.json", kept | {"status": status} | ({} if error is None else {"error": error}))
+
+
+def refuse(folder: Path, overrides: Sequence[str], error: str) -> None:
+    """Notes that a run of a sweep was refused before it began; what another run left in the folder stays."""
+    path = folder / "state.json"
+    if path.is_file() and (there := read_json(path)).get("status") != "failed":
+        write_json(path, there | {"refused": error})
+    elif not path.is_file():
+        write_json(path, {"status": "failed", "overrides": list(overrides), "error": error})
+
+
+def accept(folder: Path) -> None:
+    """Takes back what `refuse` noted: the finished run of the folder is again what is asked for."""
+    state: dict[str, Any] = read_json(folder / "state.json")
+    if state.pop("refused", None) is not None:
+        write_json(folder / "state.json", state)
+
+
+def heard(state: Mapping[str, Any]) -> dict[str, Any]:
+    """A state as whoever started the run is told it: a refusal comes before what an earlier run left."""
+    refused = state.get("refused")
+    return dict(state) if refused is None else {**state, "status": "refused", "error": refused}
+
+
 def read(folder: Path) -> dict[str, Any]:
     """The state of a run's folder, empty where it has none; "running" becomes "interrupted" if its process is gone.
 
