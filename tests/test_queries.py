@@ -10,8 +10,8 @@ import torch
 from goldens import World
 from torch import Tensor
 
-from pet_cli.config.scoring import WordsScoring
-from pet_cli.config.tuning import TUNINGS
+from pet_cli.config import registry
+from pet_cli.config.build import option
 from pet_cli.errors import UserError
 from pet_cli.models.base import LanguageModel
 from pet_cli.models.loading import load
@@ -20,7 +20,7 @@ from pet_cli.prompts.encoder import PromptEncoder, word_ids
 from pet_cli.prompts.query import Answers, Query
 from pet_cli.prompts.template import Template
 from pet_cli.training.loop import TrainSettings, train
-from pet_cli.tuning import LEARNERS, PromptLearner
+from pet_cli.tuning.base import PromptLearner
 from pet_cli.verbalizers.candidates import CandidatesVerbalizer
 
 ModelOf = Callable[[str], MaskedLM]
@@ -103,11 +103,10 @@ def test_answers_of_one_token_cost_their_columns_alone(model_of: ModelOf, monkey
 
 
 def learner_of(lm: LanguageModel, mode: str, template: str = "{text} It was {mask}.", **scoring: Any) -> PromptLearner:
-    cls = LEARNERS[mode]
-    assert issubclass(cls, PromptLearner)
+    cls: type[PromptLearner] = registry.implementation("tuning", mode)
     torch.manual_seed(1)
-    verbalizer = CandidatesVerbalizer({}, WordsScoring(**scoring))
-    settings = TUNINGS[mode]()
+    verbalizer = CandidatesVerbalizer({}, option("scoring", "words", **scoring))
+    settings = option("tuning", mode)
     if hasattr(settings, "anchor"):
         settings.anchor = 0.0  # three examples would be held to their start
     return cls(lm, Template.parse(template), labels=[], settings=settings, max_length=60, verbalizer=verbalizer)
