@@ -296,3 +296,90 @@ def _read_sequences() -> Iterator[list[list[list[int]]]]:
         yield batches
     finally:
         hook.remove()
+
+
+# --- members taken, or trained again -------------------------------------------------------------------------------
+
+
+def _times(out: Path) -> dict[str, int]:
+    return {str(path.relative_to(out)): path.stat().st_mtime_ns for path in out.rglob("scores.safetensors")}
+
+
+def test_weights_by_accuracy_are_measured_on_members_that_another_rule_finished(world: World, tmp_path: Path) -> None:
+    own = ("ensemble=pvps", "ensemble.pvps=[[p0,v0],[p2,v1],[p1,v1]]")
+    world.train(tmp_path / "fresh", *own, "ensemble.weights=accuracy")
+    out = world.train(tmp_path / "run", *own, "ensemble.weights=uniform")
+    times = _times(out)
+    world.train(out, *own, "ensemble.weights=accuracy", "resume=true")
+    assert _times(out) == times
+    assert read_rows(out / "predictions.jsonl") == read_rows(tmp_path / "fresh" / "predictions.jsonl")
+    weights = [row["weight"] for row in read(out / "metrics.json")["members"]]
+    assert len(set(weights)) > 1
+
+
+@pytest.mark.parametrize(
+    ("changed", "again"),
+    [
+        ("ensemble.alpha=0.5", True),
+        ("ensemble.unlabeled_batch_size=3", True),
+        ("trainer.learning_rate=5e-3", True),
+        ("ensemble.temperature=5", False),
+        ("ensemble.combine=vote", False),
+        ("device=cpu", False),
+    ],
+)
+def test_a_member_is_trained_again_where_what_trains_it_changed(
+    changed: str, again: bool, world: World, tmp_path: Path
+) -> None:
+    own = ("ensemble=pet", *TWO, "ensemble.student_steps=2", "trainer.max_steps=2", "device=auto")
+    out = world.train(tmp_path / "run", *own, "ensemble.alpha=0.1")
+    times = _times(out)
+    state = read(out / "state.json")
+    (out / "state.json").write_text(json.dumps({**state, "status": "interrupted"}))
+    world.train(out, *own, "ensemble.alpha=0.1", changed, "resume=true")
+    kept = [name for name, time in _times(out).items() if times[name] == time]
+    assert len(kept) == (0 if again else 2)
+
+
+def test_ipet_a_listed_weight_stays_with_its_member(world: World, tmp_path: Path) -> None:
+    """Three members, of which one counts nothing: where it alone labels, it labels all the same."""
+    own = (*IPET, "ensemble.patterns=[p0,p1,p2]", "ensemble.weights=[0,1,3]", "ensemble.subset=0.5")
+    out = world.train(tmp_path / "run", *own, "data.shots=1")
+    assert [row["weight"] for row in read(out / "metrics.json")["members"]] == [0, 0.25, 0.75]
+    for folder in (out / "members" / "generation-1").iterdir():
+        assert len(read(folder / "sample.json")["train"]) > 2
+
+
+def test_ipet_members_weigh_in_every_generation_as_on_the_original_examples(world: World, tmp_path: Path) -> None:
+    own = (*IPET, "ensemble.weights=accuracy")
+    out = world.train(tmp_path / "run", *own)
+    weights = [row["weight"] for row in read(out / "metrics.json")["members"]]
+    first = world.train(
+        tmp_path / "first", "ensemble=pvps", *TWO, "ensemble.verbalizers=[v0]", *own[-1:], "data.shots=2"
+    )
+    assert weights == pytest.approx([row["weight"] for row in read(first / "metrics.json")["members"]])
+
+
+def test_ipet_from_no_labels_counts_all_members_alike_and_says_so(world: World, tmp_path: Path) -> None:
+    own = (*IPET, "ensemble.weights=accuracy", "data.shots=0", "ensemble.first=4")
+    code, said = world.attempt(tmp_path / "run", *own)
+    assert code == 0 and "all members count alike" in " ".join(said.split())
+    assert [row["weight"] for row in read(tmp_path / "run" / "metrics.json")["members"]] == [0.5, 0.5]
+
+
+def test_a_shared_model_for_each_seed_and_its_checkpoint_by_all_views(world: World, tmp_path: Path) -> None:
+    own = ("ensemble=patterns_shared", *TWO, "data.dev_shots=2", "trainer.eval_every=1")
+    out = world.train(tmp_path / "run", *own, "ensemble.seeds=2")
+    rows = read_rows(out / "predictions.jsonl")
+    assert list(rows[0]["members"]) == ["p0-v0", "p1-v0", "p0-v0-s1", "p1-v0-s1"]
+    for seed, end in ((13, ""), (14, "-s1")):
+        alone = world.train(tmp_path / str(seed), *own, f"trainer.seed={seed}")
+        for row, other in zip(rows, read_rows(alone / "predictions.jsonl"), strict=True):
+            for name in ("p0-v0", "p1-v0"):
+                assert row["members"][name + end] == pytest.approx(other["members"][name], abs=1e-6)
+    assert rows[0]["members"]["p0-v0"] != rows[0]["members"]["p0-v0-s1"]
+
+
+def test_the_same_pair_twice_is_refused(world: World, tmp_path: Path) -> None:
+    code, said = world.attempt(tmp_path / "run", "ensemble=patterns", "ensemble.patterns=[p0,p0]")
+    assert code == 2 and "p0-v0 stands there twice" in said

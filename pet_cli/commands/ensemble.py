@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -29,12 +30,9 @@ def recombine(runs: Sequence[str], how: str, weights: str, output: str | None = 
     """
     if how not in COMBINATIONS:
         raise not_allowed("--combine", how, COMBINATIONS)
-    members: dict[str, list[dict[str, Any]]] = {}
-    for run in runs:
-        for name, rows in _members(Path(run)).items():
-            if name in members:
-                name = f"{Path(run).name}/{name}"
-            members[name] = rows
+    if output is not None and any((Path(output) / name).exists() for name in ("state.json", "config.yaml")):
+        raise UserError(f"--output {output}: a run lies there; give another folder.")
+    members = _named([Path(run) for run in runs])
     _same(members)
     first = next(iter(members.values()))
     config = saved_config(Path(runs[0]))
@@ -67,6 +65,19 @@ def recombine(runs: Sequence[str], how: str, weights: str, output: str | None = 
     return 0
 
 
+def _named(runs: Sequence[Path]) -> dict[str, list[dict[str, Any]]]:
+    """The rows of every member by a name of its own: its run's folder, as it was given, tells it from its namesakes."""
+    found = [(run, name, rows) for run in runs for name, rows in _members(run).items()]
+    if len({run.resolve() for run in runs}) < len(runs):
+        raise UserError("a run is given twice; --weights says how much each counts.")
+    how_often = Counter(name for _, name, _ in found)
+    members: dict[str, list[dict[str, Any]]] = {}
+    for run, name, rows in found:
+        alone = name == run.resolve().name and "members" not in rows[0]
+        members[name if how_often[name] == 1 else str(run) if alone else f"{run}/{name}"] = rows
+    return members
+
+
 def _members(folder: Path) -> dict[str, list[dict[str, Any]]]:
     path = folder / "predictions.jsonl"
     if not path.is_file():
@@ -75,7 +86,7 @@ def _members(folder: Path) -> dict[str, list[dict[str, Any]]]:
         rows = [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
         names = list(rows[0].get("members", {}))
         if not names:
-            return {folder.name: rows}
+            return {folder.resolve().name: rows}
         return {name: [{**row, "probabilities": row["members"][name]} for row in rows] for name in names}
     except (ValueError, KeyError, IndexError):
         raise UserError(f"{path} is damaged.") from None
@@ -84,7 +95,7 @@ def _members(folder: Path) -> dict[str, list[dict[str, Any]]]:
 def _same(members: dict[str, list[dict[str, Any]]]) -> None:
     first_name, first = next(iter(members.items()))
     for name, rows in members.items():
-        if list(rows[0]["probabilities"]) != list(first[0]["probabilities"]):
+        if set(rows[0]["probabilities"]) != set(first[0]["probabilities"]):
             raise UserError(f"{name} and {first_name} have different labels.")
         if [(row["row"], row["gold"]) for row in rows] != [(row["row"], row["gold"]) for row in first]:
             raise UserError(
@@ -109,7 +120,7 @@ def _weights(weights: str, log_probabilities: np.ndarray) -> np.ndarray | None:
         raise not_allowed("--weights", weights, (*_WEIGHTS, "numbers such as 1,1,2")) from None
     if len(numbers) != len(log_probabilities):
         raise UserError(f"--weights {weights}: {len(numbers)} weights for {len(log_probabilities)} members.")
-    if (numbers < 0).any() or not numbers.any():
+    if not np.isfinite(numbers).all() or (numbers < 0).any() or not numbers.any():
         raise UserError(f"--weights {weights}: must be >= 0 and not all 0.")
     return numbers
 

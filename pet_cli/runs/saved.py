@@ -7,7 +7,7 @@ from pathlib import Path
 from pet_cli.config import registry
 from pet_cli.config.build import typed
 from pet_cli.config.schema import PetConfig
-from pet_cli.errors import UserError
+from pet_cli.errors import UserError, choices
 from pet_cli.runs import store
 
 _NONE = {"model": "none", "tuning": "zero_shot", "ensemble": "none"}
@@ -18,6 +18,9 @@ def saved_config(folder: Path) -> PetConfig:
     """The configuration a run was made with. Raises `UserError` where the folder is none of a finished run."""
     if not folder.is_dir():
         raise UserError(f"{folder}: no such folder; pet list runs shows the finished ones.")
+    below = sorted(path.parent for path in folder.glob("*/config.yaml"))
+    if below and not (folder / "config.yaml").is_file():
+        raise UserError(f"{folder} holds several runs; give one of them: {choices(below, 3)}.")
     values = store.read_config(folder)
     try:
         values = {"method": {"name": "prompt"}, **values}  # all there was where a run's folder does not say so
