@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import shutil
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -126,11 +127,11 @@ def test_a_student_learns_the_members_answer_to_each_text(student: str, world: W
     wanted = [0.8 if number in (0, 1, 3, 6, 7, 12, 13) else 0.2 for number in range(16)]
     for name in ("p0-v0", "p1-v0"):
         by_hand(out / "members" / name, unlabeled=scores(wanted))
-    learn = ("ensemble.student_steps=200", "ensemble.student_learning_rate=3e-3", "ensemble.student_batch_size=16")
+    learn = ("ensemble.student_steps=70", "ensemble.student_learning_rate=8e-3", "ensemble.student_batch_size=16")
     world.train(out, *own, *learn, "resume=true")
     there = np.array(answers(out))
     # At no temperature at all 0.67 would be learned, and of sharper labels 0.94.
-    assert there == pytest.approx(np.array(wanted), abs=0.1)
+    assert there == pytest.approx(np.array(wanted), abs=0.08)
     assert np.abs(there - wanted).mean() < 0.05
 
 
@@ -152,7 +153,7 @@ OF_FIRST, OF_SECOND = {1, 2, 3, 4}, {0, 5, 10, 15}
 def generation(world: World, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A run of iPET whose members of generation 0 are made by hand, and who learn long enough to know it by heart."""
     out = tmp_path_factory.mktemp("ipet") / "run"
-    learn = ("trainer.max_steps=60", "trainer.learning_rate=3e-3", "trainer.batch_size=12")
+    learn = ("trainer.max_steps=40", "trainer.learning_rate=5e-3", "trainer.batch_size=12")
     world.train(out, *IPET, *learn, "ensemble.temperature=9")
     for name, rows in (("p0-v0", OF_FIRST), ("p1-v0", OF_SECOND)):
         by_hand(out / "members" / name, unlabeled=scores([0.9 if row in rows else 0.1 for row in range(16)]))
@@ -222,12 +223,12 @@ def test_development_weights_are_fitted_on_the_development_set(world: World, tmp
 
 
 def test_members_weigh_as_they_do_on_the_training_examples_before_training(world: World, tmp_path: Path) -> None:
-    own = ("ensemble=pvps", "ensemble.pvps=[[p0,v0],[p2,v1],[p1,v1]]", "ensemble.weights=accuracy")
+    own = ("ensemble=pvps", "ensemble.pvps=[[p0,v0],[p1,v1]]", "ensemble.weights=accuracy")
     out = world.train(tmp_path / "run", *own)
     train = read_rows(DATA / "meals" / "train.jsonl")
     data = data_with(tmp_path, test=[train[row] for row in read(out / "sample.json")["train"]])
     shares: dict[str, list[float]] = {"train": [], "test": []}
-    for pattern, words in (("p0", "v0"), ("p2", "v1"), ("p1", "v1")):
+    for pattern, words in (("p0", "v0"), ("p1", "v1")):
         for split, given in (("train", [data]), ("test", [])):
             zero = ("tuning=zero_shot", f"pattern={pattern}", f"verbalizer={words}", *given)
             folder = world.train(tmp_path / f"{split}-{pattern}-{words}", *zero)
@@ -246,13 +247,22 @@ def test_each_seed_of_an_ensemble_is_the_run_of_its_own_seed(world: World, tmp_p
     assert answers(tmp_path / "p0-v0") != pytest.approx(answers(tmp_path / "p0-v0-s1"), abs=1e-3)
 
 
+@pytest.fixture(scope="module")
+def finished(world: World, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with a finished PET run and its data, to be gone on with in copies."""
+    folder = tmp_path_factory.mktemp("finished")
+    world.train(folder / "run", *PET, data_with(folder))
+    return folder
+
+
 @pytest.mark.parametrize("changed", ["train", "test", "unlabeled"])
-def test_a_finished_member_is_not_taken_for_other_data(changed: str, world: World, tmp_path: Path) -> None:
-    """Neither where a text changed, nor where its label did; rows and labels' numbers are as before."""
-    data = data_with(tmp_path)
-    world.train(tmp_path / "run", *PET, data)
-    rows = read_rows(tmp_path / "data" / f"{changed}.jsonl")
-    write(tmp_path / "data" / f"{changed}.jsonl", [{**row, "text": f"{row['text']} So?"} for row in rows])
+def test_a_finished_member_is_not_taken_for_other_texts(
+    changed: str, finished: Path, world: World, tmp_path: Path
+) -> None:
+    """The rows and labels are as before, so that nothing but the texts tells."""
+    shutil.copytree(finished / "run", tmp_path / "run")
+    rows = read_rows(DATA / "meals" / f"{changed}.jsonl")
+    data = data_with(finished, **{changed: [{**row, "text": f"{row['text']} So?"} for row in rows]})
     world.train(tmp_path / "run", *PET, data, "resume=true")
     world.train(tmp_path / "fresh", *PET, data)
     for name in ("predictions.jsonl", "soft_labels.jsonl"):

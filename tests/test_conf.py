@@ -20,7 +20,7 @@ from goldens import HERE, differences, read
 from pet_cli.commands.compose import compose
 
 CONF = Path(__file__).parent.parent / "conf"
-GROUPS = ("task", "model", "tuning", "ensemble")
+GROUPS = tuple(sorted(path.name for path in CONF.iterdir() if path.is_dir() and path.name != "experiment"))
 COMPOSED = HERE / "composed" / "conf.json"
 
 
@@ -321,7 +321,7 @@ PRESETS: dict[str, dict[str, Any]] = {
         "ensemble.name": "pet",
         "ensemble.seeds": 3,
         "ensemble.combine": "logits",
-        "ensemble.weights": "accuracy",
+        "ensemble.weights": "score",  # accuracy, where a task names no other metric first
         "ensemble.alpha": 1e-4,
         "ensemble.unlabeled_batch_size": 12,
         "ensemble.temperature": 2.0,
@@ -342,7 +342,7 @@ PRESETS: dict[str, dict[str, Any]] = {
         "ensemble.name": "pet",
         "ensemble.seeds": 3,
         "ensemble.combine": "logits",
-        "ensemble.weights": "accuracy",
+        "ensemble.weights": "score",  # accuracy, where a task names no other metric first
         "ensemble.alpha": 0.0,
         "ensemble.temperature": 2.0,
         "ensemble.student": "classifier",
@@ -383,15 +383,17 @@ def _needs(group: str, option: str | None) -> list[str]:
 def singles() -> dict[str, dict[str, dict[str, Any]]]:
     """Each option of each group composed once, several groups in one composition: group -> option -> its values."""
     out: dict[str, dict[str, dict[str, Any]]] = {group: {} for group in GROUPS}
-    for model, task, tuning in zip_longest(options("model"), options("task"), options("tuning")):
-        chosen = {"model": model, "task": task, "tuning": tuning}
-        given = [f"{group}={option}" for group, option in chosen.items() if option is not None]
-        values = _composed(*given, *_needs("model", model), *_needs("task", task))
-        for group, option in chosen.items():
+    packed = ("model", "task", "tuning")
+    for chosen in zip_longest(*map(options, packed)):
+        given = [f"{group}={option}" for group, option in zip(packed, chosen, strict=True) if option is not None]
+        needed = [one for group, option in zip(packed, chosen, strict=True) for one in _needs(group, option)]
+        values = _composed(*given, *needed)
+        for group, option in zip(packed, chosen, strict=True):
             if option is not None:
                 out[group][option] = values[group]
-    for option in options("ensemble"):
-        out["ensemble"][option] = _composed(f"ensemble={option}")["ensemble"]
+    for group in set(GROUPS) - set(packed):
+        for option in options(group):
+            out[group][option] = _composed(f"{group}={option}")[group]
     return out
 
 

@@ -1,4 +1,4 @@
-"""Golden files: what every tuning mode, ensemble and combination of label words answers, number for number.
+"""Golden files: what every method, tuning mode, ensemble and combination of label words answers, number for number.
 
 A golden file in `tests/golden` holds the predictions, metrics and sample of one run: a tiny model with dropout, eight
 test texts, three training steps. Labels must be equal and numbers within 1e-4, under the versions of `constraints.txt`
@@ -42,6 +42,7 @@ OF_EACH_TASK: dict[str, tuple[str, ...]] = {
     "weighted": ("verbalizer=v2", "scoring.combine=weighted"),
     "learned": ("verbalizer=v2", "scoring.combine=learned"),
     "soft": ("scoring=soft",),
+    "tfidf": ("method=tfidf",),
     "patterns": ("ensemble=patterns",),
     "patterns_shared": ("ensemble=patterns_shared",),
     "words": ("ensemble=words", "ensemble.patterns=[p0,p1]"),
