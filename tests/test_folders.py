@@ -214,6 +214,8 @@ def test_development_examples_are_none_of_the_training_examples(tmp_path: Path) 
     drawn = Session().splits(config(data=data_of(path=folder(tmp_path), shots=4, dev_shots=3)))
     train, dev = ({e.row for e in drawn[name].examples} for name in ("train", "dev"))
     assert (len(train), len(dev)) == (8, 6) and not train & dev
+    other = Session().splits(config(data=data_of(path=folder(tmp_path), shots=4, dev_shots=3, seed=14)))
+    assert {e.row for e in other["train"].examples} != train and {e.row for e in other["dev"].examples} != dev
 
 
 def test_fewer_says_what_it_left(tmp_path: Path) -> None:
@@ -423,6 +425,8 @@ def test_the_hubs_label_column_may_have_another_name(stand_in: Any) -> None:
     task = on_hub(source={"label": "answer"}, values={"false": "no", "true": "yes"})
     assert load(task, data_of(), NAMES)["test"].gold == [1, 0]
     assert load(task, data_of(label="label"), NAMES)["test"].gold == [0, 0]
+    stand_in({"test": Rows(sentences([0, 1], "answer"), ["yes", "no"])})
+    assert load(on_hub(source={"label": "answer"}), data_of(), NAMES)["test"].gold == [1, 0]
 
 
 @pytest.mark.parametrize(
