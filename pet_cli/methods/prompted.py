@@ -102,7 +102,10 @@ def facts(
     test: Split | None = None,
 ) -> dict[str, Any]:
     """What the metrics say of a learner: how it read the test examples, and how it was trained."""
-    found: dict[str, Any] = {"shortened": shortened}
+    found: dict[str, Any] = {
+        "shortened": shortened,
+        "model_parameters": sum(parameter.numel() for parameter in learner.lm.model.parameters()),
+    }
     if test:
         found["unknown_tokens"] = round(unknown_share(learner.lm, test), 4)
     if trained is None:
