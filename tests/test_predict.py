@@ -175,6 +175,14 @@ def test_a_mistake_is_one_line(
     assert told in err and len(err.splitlines()) == 1
 
 
+def test_a_sweep_s_folder_offers_its_runs(runs: Callable[[str], Path], capsys: pytest.CaptureFixture[str]) -> None:
+    folder = runs("tfidf")
+    capsys.readouterr()
+    assert main(["predict", str(folder.parent), "--text", "good"]) == 2
+    err = capsys.readouterr().err.strip()
+    assert "give one of them" in err and str(folder.parent) in err and len(err.splitlines()) == 1
+
+
 def test_closed_and_typed_standard_input_are_told(
     runs: Callable[[str], Path], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
