@@ -66,8 +66,8 @@ class PromptClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         progress: whether bars are shown; None: on a terminal.
 
     Attributes:
-        classes_: the labels `[labels]`, sorted, as scikit-learn's scores want them; the columns of `predict_proba` stand
-            in this order.
+        classes_: the labels `[labels]`, sorted, as scikit-learn's scores want them; the columns of `predict_proba`
+            stand in this order.
         config_: the settings in full, once it is fitted or loaded.
 
     Raises:
@@ -207,7 +207,7 @@ class PromptClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         Fitted again it starts from the pretrained weights, as the run did.
         """
         place = Path(folder).expanduser()
-        config = saved_config(place)
+        config = _classifying(saved_config(place))
         own = cls(
             model=config.model.name,
             tuning=config.tuning.name,
@@ -298,7 +298,7 @@ class PromptClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         values |= more
         config = build(options, {key: _plain(value) for key, value in values.items()}, self.config_dir)
         check(config)
-        return config
+        return _classifying(config)
 
     def _own_task(self, rows: Sequence[Any], labels: Sequence[Any] | None) -> dict[str, Any]:
         """The fields and, where no label words name them, the labels of a task that only the examples describe."""
@@ -334,6 +334,13 @@ def _listed(what: str, given: Any) -> list[Any]:
 def _fields(config: PetConfig, rows: Sequence[Any], what: str) -> list[dict[str, str]]:
     reader = FieldReader(config.task, config.data)
     return [reader.read_text(row, f"{what}, number {number}") for number, row in enumerate(rows)]
+
+
+def _classifying(config: PetConfig) -> PetConfig:
+    """The settings, where they ask for one label of each text."""
+    if config.task.target != "label":
+        raise UserError(f"task={config.task.name} has no single label for each text; use pet train and pet predict.")
+    return config
 
 
 def _name(label: Any) -> str:

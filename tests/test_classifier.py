@@ -202,6 +202,7 @@ MISTAKES: list[tuple[dict[str, Any], str]] = [
     ({"method": "bert"}, "method=bert"),
     ({"task": "sst3"}, "sst2"),
     ({"model": 3}, "model=3"),
+    ({"settings": {"task.target": "number", "task.range": [0, 5], "task.metrics": ["pearson"]}}, "single label"),
     ({"verbalizer": ["great", "terrible"]}, "verbalizer"),
     ({"verbalizer": {1: "great", "1": "terrible"}}, "alike"),
     ({"seed": "many"}, "seed"),
