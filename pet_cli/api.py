@@ -147,7 +147,9 @@ class PromptClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         splits = {"train": Split("train", tuple(examples)), "dev": Split("dev", ())}
         data = config.data
         if data.dev_shots or data.shots is not None:
-            drawn = k_shot(examples, names, data.shots, data.seed, data.dev_shots, data.fewer == "take")
+            drawn = k_shot(
+                examples, resolve.target(config), data.shots, data.seed, data.dev_shots, data.fewer == "take"
+            )
             splits = {name: Split(name, tuple(own)) for name, own in zip(("train", "dev"), drawn, strict=True)}
         if unlabeled is not None:
             more = [row for row in _fields(config, _listed("unlabeled", unlabeled), "unlabeled") if has_text(row)]

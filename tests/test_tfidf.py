@@ -54,7 +54,7 @@ def test_scores_are_those_of_logistic_regression_on_the_same_features() -> None:
     method = fitted(three, "method.strengths=[2.0]", "method.characters=null", "method.words=[1,1]")
     texts = [row["text"] for row in three.rows]
     vectors = TfidfVectorizer(sublinear_tf=True, token_pattern=r"(?u)\b\w+\b").fit(texts)
-    model = LogisticRegression(C=2.0, max_iter=1000).fit(vectors.transform(texts), three.targets)
+    model = LogisticRegression(C=2.0, max_iter=1000).fit(vectors.transform(texts), three.gold)
     new = ["a red pie", "old wet tea"]
     ours = store.softmax(method.predict(Split.passing([{"text": text} for text in new])))[:, :3]
     np.testing.assert_allclose(ours, model.predict_proba(vectors.transform(new)), atol=1e-9)
@@ -62,7 +62,7 @@ def test_scores_are_those_of_logistic_regression_on_the_same_features() -> None:
 
 @pytest.mark.parametrize(("n", "folds", "strength"), [(6, 5, None), (3, 3, None), (1, 0, 7.0)])
 def test_regularisation_is_chosen_on_examples_held_out(n: int, folds: int, strength: float | None) -> None:
-    few = split("train", *((e.fields["text"], e.label or 0) for e in TRAIN.examples[: 2 * n]))
+    few = split("train", *((e.fields["text"], e.gold or 0) for e in TRAIN.examples[: 2 * n]))
     method = fitted(few, "method.strength=7")
     told = method.facts()
     assert told["folds"] == folds
