@@ -146,7 +146,7 @@ def test_it_loads_no_torch(tmp_path: Path) -> None:
     [
         (["method=tfidff"], "tfidf"),
         (["method=tfidf", "ensemble=pet"], "ensemble=pet"),
-        (["method=tfidf", "task.target=number", "task.range=[0,5]", "task.metrics=[pearson]"], "one label"),
+        (["method=tfidf", "task.target=number", "task.range=[0,5]", "task.metrics=[pearson]"], "task.target=label"),
         (["method=tfidf", "method.words=null", "method.characters=null"], "method.words"),
         (["method=tfidf", "method.words=[2,1]"], "method.words"),
         (["method=tfidf", "method.characters=3"], "method.characters"),

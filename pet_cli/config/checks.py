@@ -63,8 +63,6 @@ def _check_features(config: PetConfig) -> None:
             f"ensemble={config.ensemble.name} varies prompts, and method={config.method.name} has none; "
             "leave one of them out."
         )
-    if config.task.target != "label":
-        raise UserError(f"method={config.method.name} learns one label for each text, and not {config.task.target}.")
     _check_labels(config)
 
 
