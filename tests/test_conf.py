@@ -245,6 +245,19 @@ PUBLISHED = {
         (("No", "Yes"), ("false", "true"), (["No", "false"], ["Yes", "true"])),
         (("p0", "v0"), ("p0", "v1"), ("p1", "v0"), ("p1", "v1"), ("p2", "v0"), ("p2", "v1")),
     ),
+    "cola": Published(
+        _SENTENCE,
+        ("unacceptable", "acceptable"),
+        (
+            "{a} This is [M].",
+            "{a} What [M]?",
+            "{a} I [M].",
+            "{a} You are [M].",
+            "{a} That was [M].",
+            "Is that [M]? {a}",
+        ),
+        (("incorrect", "correct"), ("wrong", "right"), (["wrong", "bad", "odd"], ["right", "good", "fine"])),
+    ),
     "reviews": Published(
         _SENTENCE,
         ("negative", "positive"),
