@@ -258,6 +258,12 @@ PUBLISHED = {
         ),
         (("incorrect", "correct"), ("wrong", "right"), (["wrong", "bad", "odd"], ["right", "good", "fine"])),
     ),
+    "stsb": Published(
+        {"a": "first", "b": "second"},
+        ("different", "same"),
+        ("{a} [M], {b_}", "{a-}. [M], {b_}", "{a} | [M], {b_}", "{a-}? [M], {b_}"),
+        (("No", "Yes"), ("wrong", "right")),
+    ),
     "reviews": Published(
         _SENTENCE,
         ("negative", "positive"),
