@@ -38,7 +38,16 @@ def test_smoke_experiment_from_any_folder(tmp_path: Path) -> None:
     assert "accuracy" in done.stdout and "macro-F1" in done.stdout
     assert max(map(len, done.stdout.splitlines())) <= 80
     latest = tmp_path / "outputs" / "latest"
-    names = {"config.yaml", "metrics.json", "predictions.jsonl", "sample.json", "state.json", "timing.json", "model"}
+    names = {
+        "account.json",
+        "config.yaml",
+        "metrics.json",
+        "predictions.jsonl",
+        "sample.json",
+        "state.json",
+        "timing.json",
+        "model",
+    }
     assert {path.name for path in latest.iterdir()} == names
     metrics = json.loads((latest / "metrics.json").read_text())
     assert metrics["n_test"] == 16 and metrics["n_train"] == 8 and 0 <= metrics["accuracy"] <= 1

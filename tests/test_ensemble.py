@@ -126,7 +126,7 @@ def metrics(folder: str) -> dict:
 
 def test_a_member_is_the_run_of_its_pattern(in_tmp: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["train", "ensemble=patterns", "hydra.run.dir=e", *SMALL]) == 0
-    assert "mean of members" in capsys.readouterr().out
+    assert "\nmembers   3, mean " in capsys.readouterr().out
     assert main(["train", "pattern=p1", "hydra.run.dir=alone", *SMALL[:-1]]) == 0
     member, alone = Path("e/members/p1-v0/predictions.jsonl"), Path("alone/predictions.jsonl")
     assert member.read_text() == alone.read_text()

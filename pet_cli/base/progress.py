@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import sys
+import time
 from collections.abc import Callable, Iterator
 
 Advance = Callable[[int], None]
@@ -15,6 +16,14 @@ class Progress:
     def __init__(self, prefix: str = "", enabled: bool | None = None) -> None:
         self.prefix = prefix
         self.enabled = sys.stderr.isatty() if enabled is None else enabled
+        self._since = time.monotonic()
+
+    def passed(self, stage: str, what: str = "") -> None:
+        """Leaves a line behind for a stage of a run alone; in a sweep each run leaves its own."""
+        if self.enabled and not self.prefix:
+            now = time.monotonic()
+            print(f"{stage:<10}{what + '  ' if what else ''}{now - self._since:.1f} s", file=sys.stderr)
+            self._since = now
 
     @contextlib.contextmanager
     def within(self, part: str) -> Iterator[None]:

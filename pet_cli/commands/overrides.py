@@ -26,9 +26,9 @@ def prepare(argv: Sequence[str]) -> list[str]:
 
 def config_dir(argv: Sequence[str]) -> str | None:
     """The folder that `--config-dir` names."""
-    for flag, value in zip(argv, [*argv[1:], ""], strict=True):
+    for place, flag in enumerate(argv):
         if flag in ("--config-dir", "-cd"):
-            return value
+            return argv[place + 1] if place + 1 < len(argv) else ""
         if flag.startswith("--config-dir="):
             return flag.partition("=")[2]
     return None

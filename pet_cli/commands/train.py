@@ -307,8 +307,7 @@ def _tell_run(folder: Path) -> int:
     from pet_cli.commands.tables import show_run
 
     store.point_latest(folder.absolute())
-    metrics = read_json(folder / "metrics.json")
-    show_run(metrics, metrics.get("warnings", []))
+    show_run(folder)
     return 0
 
 

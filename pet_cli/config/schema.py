@@ -120,6 +120,7 @@ class PetConfig(Settings):
     precision: str = one_of("auto", "fp32", "bf16")
     save_model: str = one_of("auto", "always", "never")
     resume: bool
+    baseline: bool
 
     def check(self, key: str = "") -> None:
         super().check(key)

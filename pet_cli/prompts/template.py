@@ -232,3 +232,29 @@ def _source_of_part(part: Part) -> str:
         name = "" if part.name is None else f"@{part.name}"
         return f"{{soft{name}*{part.count}}}" if part.text is None else f'{{soft{name}:"{part.text}"}}'
     return part.text.replace("{", "{{").replace("}", "}}").replace("|", "||")
+
+
+def fill(template: Template, fields: Mapping[str, str], mask: str = "[MASK]", width: int = 70) -> str:
+    """A template with an example's texts, as a line for people: the longest texts are cut until it fits `width`."""
+    texts = {name: " ".join(fields[name].split()) for name in template.fields}
+    room = width - len(_line(template, dict.fromkeys(texts, ""), mask))
+    while sum(map(len, texts.values())) > max(room, 8 * len(texts)):
+        longest = max(texts, key=lambda name: len(texts[name]))
+        texts[longest] = texts[longest].removesuffix("…")[:-1].rstrip() + "…"
+    return _line(template, texts, mask)
+
+
+def _line(template: Template, fields: Mapping[str, str], mask: str) -> str:
+    parts = []
+    for part in template.parts:
+        if isinstance(part, Text):
+            parts.append(part.text)
+        elif isinstance(part, Field):
+            parts.append(part.value(fields))
+        elif isinstance(part, Mask):
+            parts.append(mask)
+        elif isinstance(part, Border):
+            parts.append(" | ")
+        else:
+            parts.append(part.text or f"{{{part.count} trainable}}")
+    return "".join(parts)

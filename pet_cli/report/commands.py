@@ -9,7 +9,7 @@ from collections.abc import Iterable, Sequence
 from pet_cli.config import files as conf_files
 
 # What a run may be started with that does not change what it computes.
-_LEFT_OUT = ("resume",)
+_LEFT_OUT = ("baseline", "resume")
 _GROUPS = ("task", "model", "tuning", "scoring", "ensemble", "experiment")
 
 Overrides = tuple[tuple[str, str], ...]

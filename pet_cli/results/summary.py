@@ -62,7 +62,9 @@ def table(folders: Sequence[Path]) -> list[dict[str, Any]]:
     A setting that only some runs name on their command line is filled in from the others' configurations.
     """
     rows = [row(folder) for folder in folders]
-    keys = list(dict.fromkeys(key for r in rows for key in r["overrides"] if key not in ("experiment", "resume")))
+    keys = list(
+        dict.fromkeys(key for r in rows for key in r["overrides"] if key not in ("experiment", "baseline", "resume"))
+    )
     names = list(dict.fromkeys(name for r in rows for name in values(r.get("metrics", {}))))
     flat = []
     for r in rows:
@@ -174,6 +176,16 @@ def spread(summary: Sequence[Mapping[str, Any]]) -> str | None:
         f"Best {name(best)} ({best['score_mean']:.3f}), worst {name(worst)} ({worst['score_mean']:.3f}): "
         f"a spread of {gap:.1f} points."
     )
+
+
+def best_run(rows: Sequence[Mapping[str, Any]], summary: Sequence[Mapping[str, Any]]) -> Path | None:
+    """The first finished run of the configuration with the highest mean score; None for several metrics, or none."""
+    scored = [line for line in summary if line["score_mean"] is not None]
+    if not scored or len({line["metric"] for line in scored}) > 1:
+        return None
+    best, keys = max(scored, key=lambda line: line["score_mean"]), setting_keys(rows)
+    own = (line for line in rows if line["status"] == "done" and all(line[key] == best[key] for key in keys))
+    return next((Path(line["path"]) for line in own), None)
 
 
 def _csv(rows: Sequence[Mapping[str, Any]]) -> str:

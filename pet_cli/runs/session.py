@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 import json
 from dataclasses import asdict
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from pet_cli.base.memo import Memo
 from pet_cli.config import resolve
@@ -50,12 +50,19 @@ class Session:
 
     def language_model(self, config: PetConfig) -> LanguageModel:
         """The configuration's model, with its weights as they were loaded."""
+        lm = self._model(config)
+        lm.restore()
+        if self.reuse:
+            lm.keep_pristine()
+        return lm
+
+    def _model(self, config: PetConfig) -> LanguageModel:
         from pet_cli.models.loading import load
 
         model = config.model
         stamp = places.stamp(model.name)
         key = (model.name, stamp, model.revision, model.trust_remote_code, config.device, config.precision)
-        lm = self._models.get(
+        return self._models.get(
             key,
             lambda: load(
                 model.name,
@@ -65,10 +72,14 @@ class Session:
                 precision=config.precision,
             ),
         )
-        lm.restore()
-        if self.reuse:
-            lm.keep_pristine()
-        return lm
+
+    def about_model(self, config: PetConfig) -> dict[str, Any] | None:
+        """The name, type and number of parameters of the configuration's model; None where it uses none."""
+        if not config.method.uses_model:
+            return None
+        lm = self._model(config)
+        kind, parameters = str(lm.model.config.model_type), sum(p.numel() for p in lm.model.parameters())
+        return {"name": config.model.name, "kind": kind, "parameters": parameters}
 
     @staticmethod
     def device(config: PetConfig) -> str:

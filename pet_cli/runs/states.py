@@ -23,7 +23,7 @@ from pet_cli.errors import UserError
 from pet_cli.models import places
 from pet_cli.version import __version__
 
-LEFT_OUT = ("device", "resume", "save_model")
+LEFT_OUT = ("baseline", "device", "resume", "save_model")
 """Keys that say where and how a result is made and kept, not what it is: no part of a fingerprint or folder's name."""
 
 _OF_MODELS = ("scoring", "pattern", "template")
@@ -35,7 +35,7 @@ def plain(config: PetConfig) -> dict[str, Any]:
     A model's folder is given in full, so that the run can be asked from anywhere.
     """
     values = asdict(config)
-    for key in ("resume", "save_model", *(() if config.method.uses_model else _OF_MODELS)):
+    for key in ("baseline", "resume", "save_model", *(() if config.method.uses_model else _OF_MODELS)):
         del values[key]
     if config.method.uses_model:
         values["model"]["name"] = places.located(config.model.name)
