@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -13,6 +14,7 @@ from hypothesis import strategies as st
 
 from pet_cli.commands.cli import main
 from pet_cli.errors import UserError
+from pet_cli.tasks.metrics import titled
 from pet_cli.tasks.targets import TARGETS, Target, make
 
 LABELS = ("b", "a", "c")
@@ -205,3 +207,40 @@ def test_what_does_not_go_with_a_number_is_one_line(
     assert main(["train", *arguments, *override.split()]) == 2
     said = capsys.readouterr().err.strip()
     assert says in said and said.count("\n") == 0 and "Traceback" not in said
+
+
+@pytest.mark.parametrize(
+    ("kind", "extra", "labels", "wanted", "metric"),
+    [
+        ("labels", [], [["wet"], ["wet", "dry"], "dry", "dry; wet"], [["wet"], ["wet", "dry"], ["dry"]], "micro_f1"),
+        ("number", ["task.range=[0,2]"], [0, 0.5, "1.5", 2], [0.0, 0.5, 1.5, 2.0], "pearson"),
+    ],
+)
+def test_a_run_trains_chooses_scores_and_answers_in_the_terms_of_its_target(
+    kind: str, extra: list[str], labels: list[Any], wanted: list[Any], metric: str, tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+) -> None:  # fmt: skip
+    rows = [{"text": f"The road was {n}.", "label": labels[n % 4]} for n in range(24)]
+    for split in ("train", "test"):
+        (tmp_path / f"{split}.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    run = tmp_path / "run"
+    arguments = ["task=custom", "model=random", f"task.target={kind}", "verbalizer={wet: bad, dry: good}", *extra]
+    arguments += [f"data.path={tmp_path}", "data.shots=2", "data.dev_shots=2", "trainer.max_steps=3", "device=cpu"]
+    assert main(["train", *arguments, f"hydra.run.dir={run}"]) == 0
+    metrics = json.loads((run / "metrics.json").read_text())
+    assert metrics["metric"] == metric and metrics["score"] == metrics[metric]
+    assert metrics["target"] == kind and -1 <= metrics["dev_score"] <= 1
+    told = [json.loads(line) for line in (run / "predictions.jsonl").read_text().splitlines()]
+    assert len(told) == 24 and all(one["gold"] in (*wanted, ["dry", "wet"]) for one in told)
+    for one in told:
+        share = one["probabilities"]["dry"]
+        if kind == "number":
+            assert one["predicted"] == pytest.approx(2 * share, abs=1e-5)
+        else:
+            assert one["predicted"] == [label for label, p in one["probabilities"].items() if p > 0.5]
+    capsys.readouterr()
+    assert main(["predict", str(run), "--text", rows[0]["text"]]) == 0
+    assert json.loads(capsys.readouterr().out)["predicted"] == told[0]["predicted"]
+    assert main(["report", str(run)]) == 0
+    page = (run / "report" / "report.md").read_text()
+    assert "Confusion" not in page and titled(metrics)[metric] in page
