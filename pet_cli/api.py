@@ -180,7 +180,7 @@ class PromptClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         return [self._labels[self._order[index]] for index in best]
 
     def score(self, texts: Any, labels: Any, sample_weight: Any = None) -> float:
-        """Accuracy."""
+        """The share of texts whose label is right, by weight where weights are given."""
         gold = [spelled(label) for label in _listed("labels", labels)]
         right = [spelled(got) == label for got, label in zip(self.predict(texts), gold, strict=True)]
         return float(np.average(right, weights=sample_weight))
