@@ -16,10 +16,14 @@ from typing import Any
 
 import torch
 import transformers as tf
+from safetensors.torch import load_file, save_file
 from tokenizers import AddedToken, Tokenizer, decoders, models, normalizers, pre_tokenizers, processors, trainers
 
 WORDS = ("great", "terrible", "good", "bad", "yes", "no", "maybe")
 """Words that are one token to every tokenizer here, behind a space and glued to a bracket."""
+
+DROPOUT = 0.1
+"""Of every kind that a family has, as the published models have it."""
 
 POSITIONS = 64
 """The most tokens every model here takes."""
@@ -210,6 +214,9 @@ def _roberta_borders(tokenizer: Tokenizer, specials: Specials) -> Any:
 
 # --- models --------------------------------------------------------------------------------------------------------
 
+_DROPS = {"hidden_dropout_prob": DROPOUT, "attention_probs_dropout_prob": DROPOUT}
+_DISTIL_DROPS = {"dropout": DROPOUT, "attention_dropout": DROPOUT, "seq_classif_dropout": 2 * DROPOUT}
+_MODERN_DROPS = {f"{part}_dropout": DROPOUT for part in ("attention", "embedding", "mlp", "classifier")}
 _OFFSET = {"max_position_embeddings": POSITIONS + 2, "type_vocab_size": 1}  # positions count from behind the padding
 _V1: dict[str, Any] = {"relative_attention": True, "pos_att_type": ["c2p", "p2c"], "type_vocab_size": 0}
 _V2: dict[str, Any] = {
@@ -219,8 +226,8 @@ _V2: dict[str, Any] = {
     "norm_rel_ebd": "layer_norm",
     "position_biased_input": False,
 }
-_DISTIL = {"dim": 32, "hidden_dim": 64, "n_layers": 2, "n_heads": 2}
-_MODERN = {"local_attention": 8, "global_attn_every_n_layers": 2}
+_DISTIL = {**_DISTIL_DROPS, "dim": 32, "hidden_dim": 64, "n_layers": 2, "n_heads": 2}
+_MODERN = {**_MODERN_DROPS, "local_attention": 8, "global_attn_every_n_layers": 2}
 
 FAMILIES: dict[str, Family] = {
     "bert": Family(tf.BertConfig, tf.BertForMaskedLM, tf.BertModel, _word_piece, "BertTokenizer", _BERT),
@@ -314,6 +321,10 @@ FAMILIES: dict[str, Family] = {
 }
 
 
+POOLED = ("bert", "roberta", "albert", "xlmr", "mpnet")
+"""The families whose published checkpoints hold a pooler."""
+
+
 def build(name: str, folder: Path, *, cls: type[Any] | None = None, mask: bool = True) -> Path:
     """Writes a family's tiny model and its tokenizer into a folder, laid out as on the hub.
 
@@ -332,8 +343,20 @@ def build(name: str, folder: Path, *, cls: type[Any] | None = None, mask: bool =
         del own["mask_token"]
         own["tokenizer_class"] = "PreTrainedTokenizerFast"
     (folder / "tokenizer_config.json").write_text(json.dumps(own))
-    _model(family, tokenizer, cls or family.model).save_pretrained(folder)
+    model = _model(family, tokenizer, cls or family.model)
+    model.save_pretrained(folder)
+    if family.model is model.__class__ and name in POOLED:
+        _add_pooler(model, folder)
     return folder
+
+
+def _add_pooler(model: Any, folder: Path) -> None:
+    """Adds to a checkpoint with an MLM head the pooler that the published one holds beside it, and no head reads."""
+    tensors = load_file(folder / "model.safetensors")
+    width, layer = model.config.hidden_size, "pooler" if isinstance(model, tf.AlbertForMaskedLM) else "pooler.dense"
+    own = {"weight": torch.zeros(width, width), "bias": torch.zeros(width)}
+    tensors |= {f"{model.base_model_prefix}.{layer}.{key}": tensor for key, tensor in own.items()}
+    save_file(tensors, folder / "model.safetensors", metadata={"format": "pt"})
 
 
 def _model(family: Family, tokenizer: Tokenizer, cls: type[Any]) -> Any:
@@ -343,6 +366,8 @@ def _model(family: Family, tokenizer: Tokenizer, cls: type[Any]) -> Any:
         "max_position_embeddings": POSITIONS,
         "initializer_range": 0.1,
     }
+    if family.config not in (tf.DistilBertConfig, tf.ModernBertConfig):
+        options |= _DROPS
     if family.config is not tf.DistilBertConfig:
         options |= {"hidden_size": 32, "num_hidden_layers": 2, "num_attention_heads": 2, "intermediate_size": 64}
     for special in ("cls", "sep", "pad"):

@@ -14,6 +14,7 @@ import transformers as tf
 from tokenizers import AddedToken, Tokenizer, decoders, models, normalizers, pre_tokenizers, processors, trainers
 
 POSITIONS = 160
+DROPOUT = 0.1
 TEXTS = ("the film was good .", "a plot", "this story , this long long story about an actor is bad !", "music")
 SINGLE = ("great", "bad", "good")
 _CORPUS = [f"{text} It was {word}. ({word}) a {word}!" for text in TEXTS for word in SINGLE for _ in range(4)]
@@ -93,7 +94,7 @@ _T5: dict[str, Any] = {
     "d_ff": 48,
     "num_layers": 2,
     "num_heads": 2,
-    "dropout_rate": 0.0,
+    "dropout_rate": DROPOUT,
     "initializer_factor": 0.3,
 }
 _T5 |= {"decoder_start_token_id": 0, "pad_token_id": 0, "eos_token_id": 1, "relative_attention_num_buckets": 8}
@@ -101,11 +102,20 @@ _T5_SPECIALS = {"pad_token": "<pad>", "eos_token": "</s>", "unk_token": "<unk>"}
 _V11: dict[str, Any] = {**_T5, "feed_forward_proj": "gated-gelu", "tie_word_embeddings": False}
 _WIDE: dict[str, Any] = {"hidden_size": 32, "intermediate_size": 48, "num_hidden_layers": 2, "num_attention_heads": 4}
 _WIDE |= {"num_key_value_heads": 2, "max_position_embeddings": POSITIONS, "initializer_range": 0.1}
+_WIDE |= {"attention_dropout": DROPOUT}
 _BART: dict[str, Any] = {"d_model": 32, "encoder_layers": 2, "decoder_layers": 2, "max_position_embeddings": POSITIONS}
 _BART |= {"encoder_attention_heads": 2, "decoder_attention_heads": 2, "encoder_ffn_dim": 48, "decoder_ffn_dim": 48}
-_BART |= {"init_std": 0.2, "dropout": 0.0, "decoder_start_token_id": 2, "scale_embedding": True}
+_BART |= {
+    "init_std": 0.2,
+    "dropout": DROPOUT,
+    "attention_dropout": DROPOUT,
+    "activation_dropout": DROPOUT,
+    "decoder_start_token_id": 2,
+    "scale_embedding": True,
+}
 _GPT2: dict[str, Any] = {"n_embd": 32, "n_layer": 2, "n_head": 2, "n_positions": POSITIONS, "initializer_range": 0.2}
-_GPT2 |= {"resid_pdrop": 0.0, "embd_pdrop": 0.0, "attn_pdrop": 0.0, "bos_token_id": 0, "eos_token_id": 0}
+_GPT2 |= dict.fromkeys(("resid_pdrop", "embd_pdrop", "attn_pdrop"), DROPOUT)
+_GPT2 |= {"bos_token_id": 0, "eos_token_id": 0}
 _EOT = "<|endoftext|>"
 
 TINY: dict[str, Tiny] = {

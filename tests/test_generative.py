@@ -219,6 +219,7 @@ def _train(lm: LanguageModel, learner: Any, steps: int = 12) -> list[float]:
 @pytest.mark.parametrize("words", [("great", "bad"), ("great", "not so bad")])
 def test_full_tuning_lowers_the_loss(kind: str, lm: LanguageModel, words: Sequence[str]) -> None:
     learner = learner_of(lm, words)
+    learner.settings.dropout = False  # which would blur the losses of twelve steps
     before = said(learner)
     losses = _train(lm, learner)
     assert losses[-1] < 0.9 * losses[0]

@@ -274,7 +274,7 @@ def test_a_prompt_learns_the_same_in_a_model_of_larger_embeddings(
         lm.model.bert.embeddings.LayerNorm.eps = 0.0
         learner = learner_of(lm, mode, SOFT, anchor=0.1, anchor_until=12, **settings)
         before = scores(learner)
-        trained(learner, steps=8, rate=0.1)
+        trained(learner, steps=16, rate=0.1)
         assert not torch.allclose(scores(learner), before, atol=1e-3)
         found.append((scores(learner), learner.prompt_vectors() / factor))
     for one, other in zip(*found, strict=True):

@@ -284,8 +284,9 @@ def shared_views(folder: Path, config: PetConfig, context: Context) -> list[Prom
     loaded = []
     for seed, start in enumerate(range(0, len(found), views)):
         own = found[start : start + views]
-        learners = _views(own, with_saved_model(_of_seed(folder, seed), config), context)
-        ViewsLearner(learners).load(_of_seed(folder, seed))
+        with torch.random.fork_rng(devices=[]):  # what is about to be loaded is drawn first
+            learners = _views(own, with_saved_model(_of_seed(folder, seed), config), context)
+            ViewsLearner(learners).load(_of_seed(folder, seed))
         loaded += [PromptMethod(member.config, view, context) for member, view in zip(own, learners, strict=True)]
     return loaded
 
