@@ -72,6 +72,13 @@ class LanguageModel(ABC):
         """
         return 1e-5 * (1024 / self.width) ** 2.5
 
+    @property
+    def on_overflow(self) -> str:
+        """What to do where the model's numbers overflow, in words."""
+        if self.bf16:
+            return "Try precision=fp32."
+        return "Its weights let numbers overflow: they are damaged, or were trained too far."
+
     def adapt(self, template: Template) -> Template:
         """The template as this family reads it. Raises `UserError` for one that it cannot."""
         return template

@@ -18,6 +18,7 @@ from pet_cli.models import places, smollm2
 from pet_cli.models.base import LanguageModel
 from pet_cli.models.decoder_only import DecoderOnlyLM
 from pet_cli.models.encoder_decoder import KINDS, EncoderDecoderLM
+from pet_cli.models.integrity import check_files, check_tokenizer, check_weights
 from pet_cli.models.masked import MaskedLM
 
 TINY_T5 = "~/.cache/pet/t5-tiny"
@@ -53,22 +54,29 @@ def load(
     trust_remote_code: bool = False,
     device: str = "auto",
     precision: str = "auto",
+    head: bool = True,
 ) -> LanguageModel:
     """Loads a language model by hub id, local folder, `embedded`, `smollm2` or `random`, as its family's class.
 
+    Args:
+        head: whether its language-model head is needed. Without, the body alone is loaded, whatever head stands on it
+            in the checkpoint: that of a sentence encoder or a sequence classifier serves too.
+
     Raises:
-        UserError: not found, hub out of reach, no safetensors, of no known family, or no trained LM head.
+        UserError: not found, hub out of reach, damaged or half there, of no known family, or no trained LM head.
     """
     target = pick_device(device)
     bf16 = use_bf16(precision, target)
     _quiet()
     with torch.random.fork_rng(devices=[]):  # transformers may draw weights before it reads them
-        lm = _load(name, revision, trust_remote_code, target, bf16)
-    lm.identity = (name, places.stamp(name), revision, trust_remote_code, str(target), bf16)
+        lm = _load(name, revision, trust_remote_code, target, bf16, head)
+    lm.identity = (name, places.stamp(name), revision, trust_remote_code, str(target), bf16, head)
     return lm
 
 
-def _load(name: str, revision: str | None, trust_remote_code: bool, target: torch.device, bf16: bool) -> LanguageModel:
+def _load(
+    name: str, revision: str | None, trust_remote_code: bool, target: torch.device, bf16: bool, head: bool
+) -> LanguageModel:
     if name == "random":
         return _random(target, bf16)
     if name == "smollm2":
@@ -79,13 +87,16 @@ def _load(name: str, revision: str | None, trust_remote_code: bool, target: torc
     if not folder.is_dir() and (name.startswith((".", "/", "~")) or name.count("/") > 1):
         advice = " `make t5 CORPUS=FOLDER` in a checkout pretrains it." if name == TINY_T5 else ""
         raise UserError(f"model.name={name}: no such folder.{advice}")
-    if not folder.is_dir():
+    if folder.is_dir():
+        check_files(name, folder)
+    else:
         hub.prepare()
     options: dict[str, Any] = {"revision": revision, "trust_remote_code": trust_remote_code}
     config = _config(name, source, options)
     family = _family(name, config, trust_remote_code)
-    model = _model(name, source, config, family, options)
+    model = _model(name, source, config, family, options, head)
     tokenizer = _tokenizer(name, source, options)
+    check_tokenizer(name, model, tokenizer, padded=family is not _DECODER_ONLY)
     return family.cls(name, model, tokenizer, target, bf16)
 
 
@@ -94,7 +105,7 @@ def _config(name: str, source: str, options: dict[str, Any]) -> Any:
 
     try:
         return AutoConfig.from_pretrained(source, **options)
-    except (OSError, ValueError) as error:
+    except Exception as error:  # whatever a configuration of another kind or version makes of it
         raise _unreachable(name, source, error) from None
 
 
@@ -144,26 +155,27 @@ def _family(name: str, config: Any, trust_remote_code: bool) -> _Family:
     )
 
 
-def _model(name: str, source: str, config: Any, family: _Family, options: dict[str, Any]) -> Any:
+def _model(name: str, source: str, config: Any, family: _Family, options: dict[str, Any], head: bool) -> Any:
     import transformers
 
     try:
         model, report = getattr(transformers, family.auto).from_pretrained(
-            source, config=config, dtype=torch.float32, use_safetensors=True, output_loading_info=True, **options
+            source,
+            config=config,
+            dtype=torch.float32,
+            use_safetensors=True,
+            output_loading_info=True,
+            ignore_mismatched_sizes=True,  # told below, in one line
+            **options,
         )
-    except (OSError, ValueError) as error:
+    except Exception as error:  # safetensors, transformers and torch each have their own
         raise _unreachable(name, source, error) from None
-    body = f"{model.base_model_prefix}."
-    missing = sorted(key for key in report["missing_keys"] if not key.startswith(body))
-    mismatched = sorted(str(key[0]) for key in report["mismatched_keys"])
-    if missing or mismatched:
-        keys = missing or mismatched
-        lost = f"the checkpoint has no trained {family.head} ({len(keys)} weights missing, such as {keys[0]})."
-        advice = "Choose a checkpoint with its language-model head."
-        if family is _MASKED:
-            advice = "A sentence encoder or a discriminator cannot fill a mask; choose a masked LM."
-        raise UserError(f"model.name={name}: {lost} {advice}")
-    return model
+    advice = "Choose a checkpoint with its language-model head."
+    if family is _MASKED:
+        advice = "A sentence encoder or a discriminator cannot fill a mask; choose a masked LM, or tuning=classifier."
+    bare = not head and model.base_model is not model
+    check_weights(name, model, report, family.head, advice, needs_head=not bare)
+    return model.base_model if bare else model
 
 
 def _tokenizer(name: str, source: str, options: dict[str, Any]) -> Any:
@@ -171,15 +183,24 @@ def _tokenizer(name: str, source: str, options: dict[str, Any]) -> Any:
 
     try:
         tokenizer = AutoTokenizer.from_pretrained(source, use_fast=True, **options)
-    except (OSError, ValueError, ImportError) as error:
+    except Exception as error:  # a file of another version is told by many kinds of error
+        if Path(source).is_dir():
+            raise UserError(
+                f"model.name={name}: the tokenizer in {source} cannot be read (damaged, or of another version): "
+                f"{_first_line(error)}"
+            ) from None
         raise _unreachable(name, source, error) from None
     if not tokenizer.is_fast:
         raise UserError(f"model.name={name}: its tokenizer has no fast version, which the offsets of a text need.")
     return tokenizer
 
 
+def _first_line(error: Exception) -> str:
+    return str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+
+
 def _unreachable(name: str, source: str, error: Exception) -> UserError:
-    first = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+    first = _first_line(error)
     if Path(source).is_dir():
         return UserError(f"model.name={name}: the folder cannot be loaded: {first}")
     if "safetensors" in first:
@@ -204,8 +225,8 @@ def _random(device: torch.device, bf16: bool) -> MaskedLM:
         num_attention_heads=2,
         intermediate_size=64,
         max_position_embeddings=512,
-        hidden_dropout_prob=0.0,
-        attention_probs_dropout_prob=0.0,
+        hidden_dropout_prob=0.1,  # as the published ones
+        attention_probs_dropout_prob=0.1,
     )
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)

@@ -22,22 +22,25 @@ class MaskedLM(LanguageModel):
     """A pretrained masked LM.
 
     Attributes:
-        transform: the head before the vocabulary projection, `[..., hidden] -> [..., embedding]`.
+        transform: the head before the vocabulary projection, `[..., hidden] -> [..., embedding]`; missing where the
+            model is an encoder alone (`load(head=False)`), which nobody asks for words.
     """
 
     family = "masked"
     single_token_words = True
 
     def __init__(self, name: str, model: Any, tokenizer: Any, device: torch.device, bf16: bool = False) -> None:
-        if tokenizer.mask_token is None:
+        bare = model.base_model is model
+        if tokenizer.mask_token is None and not bare:
             raise UserError(f"model.name={name}: its tokenizer has no mask token; a masked LM is needed.")
         super().__init__(name, model, tokenizer, device, bf16)
-        self.transform = _transform(model, name)
+        if not bare:
+            self.transform = _transform(model, name)
         self._takes_types = "token_type_ids" in inspect.signature(model.base_model.forward).parameters
 
     @property
     def mask_token(self) -> str:
-        return str(self.tokenizer.mask_token)
+        return str(self.tokenizer.mask_token or self.tokenizer.unk_token)
 
     @property
     def projection(self) -> tuple[Tensor, Tensor | None]:

@@ -61,7 +61,8 @@ class Session:
 
         model = config.model
         stamp = places.stamp(model.name)
-        key = (model.name, stamp, model.revision, model.trust_remote_code, config.device, config.precision)
+        head = config.tuning.uses_prompt
+        key = (model.name, stamp, model.revision, model.trust_remote_code, config.device, config.precision, head)
         return self._models.get(
             key,
             lambda: load(
@@ -70,6 +71,7 @@ class Session:
                 trust_remote_code=model.trust_remote_code,
                 device=config.device,
                 precision=config.precision,
+                head=head,
             ),
         )
 

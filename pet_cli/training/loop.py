@@ -11,6 +11,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from pet_cli.errors import UserError
 from pet_cli.tuning.base import Encoded, Learner
 
 
@@ -104,6 +105,8 @@ def train(
             schedule.step()
             optimizer.zero_grad(set_to_none=True)
             losses.append(loss.detach())
+            if step % _LOOK == 0 or step == settings.steps or device.type == "cpu":
+                _check(losses, learner, settings)
             if advance is not None:
                 advance(1)
             if dev is not None and (step % settings.eval_every == 0 or step == settings.steps):
@@ -117,6 +120,25 @@ def train(
     learner.end()
     report = torch.stack(losses).tolist()
     return TrainReport(report, *(best[:2] if best else (None, None)))
+
+
+_LOOK = 10
+"""Steps between looks at the losses on a device, each of which waits for it."""
+
+
+def _check(losses: list[Tensor], learner: Learner, settings: TrainSettings) -> None:
+    """Raises `UserError` where a loss of the last steps is no number, with the step where that began."""
+    last = torch.stack(losses[-_LOOK:]).isfinite().tolist()
+    if all(last):
+        return
+    step = len(losses) - len(last) + last.index(False) + 1
+    where = f"The loss is no number (NaN or infinite) from step {step} of {settings.steps} on"
+    if step == 1:
+        raise UserError(f"{where}, before anything was trained. {learner.lm.on_overflow}")
+    raise UserError(
+        f"{where}: training went too far. Give a learning rate below {settings.learning_rate:g} "
+        "(trainer.learning_rate), or a smaller trainer.grad_clip."
+    )
 
 
 @contextlib.contextmanager

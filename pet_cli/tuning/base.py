@@ -206,6 +206,11 @@ class Learner(ABC):
                 out[indices, : scores.shape[1]] = scores
                 if advance is not None:
                     advance(len(indices))
+        if out.isnan().any():
+            raise UserError(
+                f"model.name={self.lm.name}: {int(out.isnan().any(dim=1).sum())} of {len(out)} answers are no numbers "
+                f"(NaN). {self.lm.on_overflow}"
+            )
         return out
 
     def save(self, folder: Path, whole: bool) -> None:
