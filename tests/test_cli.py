@@ -71,7 +71,16 @@ def test_help_and_lists_never_import_torch(tmp_path: Path) -> None:
 
 def test_lists_show_what_there_is(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["list", "tasks"]) == 0
-    assert "sst2" in capsys.readouterr().out
+    lines = capsys.readouterr().out.splitlines()
+    assert max(map(len, lines)) <= 80
+    rows = {line.split()[0]: line.split() for line in lines}
+    assert rows["trec"][1:4] == ["label", "6", "en"] and rows["stsb"][1] == "number"
+    assert "package" in rows["reviews"] and "hub" in rows["sst2"]
+    assert main(["list", "tasks", "stsb"]) == 0
+    out = capsys.readouterr().out
+    assert out.startswith("STS-B: ") and "pearson, spearman" in out and "number, 0 to 5" in out
+    assert main(["list", "tasks", "sst3"]) == 2
+    assert "Did you mean 'sst2'" in capsys.readouterr().err
     assert main(["list", "patterns", "sst2"]) == 0
     assert "p1  {text} | It was {mask}." in capsys.readouterr().out
     assert main(["list", "tunings"]) == 0

@@ -108,7 +108,7 @@ def _parser() -> argparse.ArgumentParser:
     show.add_argument("--config-dir", help="a folder of your own configs")
     lists = commands.add_parser("list", help="list tasks, patterns, models, tunings, scorings, ensembles or runs")
     lists.add_argument("what", help="tasks, patterns, models, tunings, scorings, ensembles, experiments, runs")
-    lists.add_argument("of", nargs="?", help="patterns: of this task; runs: below this folder (default outputs)")
+    lists.add_argument("of", nargs="?", help="tasks, patterns: this task; runs: below this folder (default outputs)")
     lists.add_argument("--config-dir", help="a folder of your own configs")
     predict = commands.add_parser(
         "predict",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import Any
 
@@ -19,8 +20,10 @@ _GROUPS = {
 
 
 def listing(what: str, of: str | None, config_dir: str | None = None) -> int:
-    """Prints one kind of thing; `of` is the task of patterns or the folder of runs."""
-    if what in _GROUPS:
+    """Prints one kind of thing; `of` is a task, to say all of it or its patterns, or the folder of runs."""
+    if what == "tasks":
+        _task(of, config_dir) if of is not None else _tasks(config_dir)
+    elif what in _GROUPS:
         names = conf_files.options(_GROUPS[what], config_dir)
         width = max(map(len, names), default=0)
         for name in names:
@@ -34,6 +37,57 @@ def listing(what: str, of: str | None, config_dir: str | None = None) -> int:
     else:
         raise not_allowed("pet list", what, [*_GROUPS, "patterns", "runs"])
     return 0
+
+
+def _tasks(config_dir: str | None) -> None:
+    """A line for each task: what is predicted, of how many labels, in which language, and whether its data are here."""
+    lines = [("task", "predicts", "labels", "language", "data")]
+    for name in conf_files.options("task", config_dir):
+        task = conf_files.read("task", name, config_dir)
+        n = len(task["labels"]) if task["target"] in ("label", "labels") and task["labels"] else ""
+        lines.append((name, task["target"], str(n), task["language"], _at_hand(task)))
+    widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
+    for line in lines:
+        print("  ".join(f"{cell:<{width}}" for cell, width in zip(line, widths, strict=True)).rstrip())
+    print("pet list tasks NAME says the rest of one.")
+
+
+def _task(name: str, config_dir: str | None) -> None:
+    """All there is to know of a task before it is run."""
+    task = conf_files.read("task", name, config_dir)
+    source = task["source"]
+    facts = {
+        "predicts": task["target"] + (f", {task['range'][0]:g} to {task['range'][1]:g}" if task["range"] else ""),
+        "labels": ", ".join(map(str, task["labels"])) or "those of verbalizer= or data.labels=",
+        "metrics": ", ".join(_listed(task["metrics"])) or "by what is predicted",
+        "language": task["language"],
+        "fields": ", ".join(f"{ours}: {theirs}" for ours, theirs in task["fields"].items()),
+        "source": " ".join(str(part) for part in (source["hub"], source["config"]) if part) or "your own files",
+        "splits": ", ".join(f"{ours}: {theirs}" for ours, theirs in source["splits"].items()),
+        "data": _at_hand(task),
+        "patterns": str(len(task["patterns"])) + f" (pet list patterns {name})",
+    }
+    print("\n".join(conf_files.comments("task", name, config_dir)))
+    for key, value in facts.items():
+        if value:
+            print(f"{key:<10}{value}")
+
+
+def _listed(names: Any) -> list[str]:
+    return [names] if isinstance(names, str) else list(names or [])
+
+
+def _at_hand(task: dict[str, Any]) -> str:
+    """Whether a task's data lie on this machine: in the package, in the hub's cache, or nowhere yet."""
+    source = task["source"]
+    if source["path"]:
+        return "here, in the package"
+    if not source["hub"]:
+        return "your own, data.path="
+    home = Path(os.environ.get("HF_HOME") or Path.home() / ".cache" / "huggingface")
+    cache = Path(os.environ.get("HF_HUB_CACHE") or home / "hub")
+    kept = (cache / f"datasets--{source['hub'].replace('/', '--')}").is_dir()
+    return "here, in the hub's cache" if kept else "on the hub"
 
 
 def _patterns(task: dict[str, Any]) -> None:

@@ -128,12 +128,20 @@ def _parsed_once(path: Path, changed: int, size: int) -> dict[str, Any]:
     return values
 
 
+def comments(group: str, name: str, config_dir: str | None = None) -> list[str]:
+    """The comment that a config file begins with, its lines: what it is, and where that was looked up."""
+    found: list[str] = []
+    for line in find(group, name, config_dir).read_text(encoding="utf-8", errors="replace").splitlines():
+        if not line.startswith("#"):
+            break
+        if not line.startswith("# @"):
+            found.append(line.removeprefix("#").removeprefix(" "))
+    return found
+
+
 def about(group: str, name: str, config_dir: str | None = None) -> str:
     """The first comment line of a config file: what it is."""
-    for line in find(group, name, config_dir).read_text(encoding="utf-8", errors="replace").splitlines():
-        if line.startswith("#") and not line.startswith("# @"):
-            return line.lstrip("# ")
-    return ""
+    return next(iter(comments(group, name, config_dir)), "")
 
 
 def folders(config_dir: str | None) -> list[Path]:

@@ -33,6 +33,7 @@ class TaskConfig(Settings):
     """What is classified."""
 
     name: str
+    language: str
     fields: dict[str, Any]  # our field: the source's column (columns.py)
     label: str
     labels: list[Any]  # names; resolve.labels has them as text
