@@ -182,3 +182,37 @@ def test_what_is_not_there_is_told(world: World, tmp_path: Path) -> None:
     lm = load(str(world.model("bert")), device="cpu")
     with pytest.raises(UserError, match=r"trained\.safetensors"):
         learner_of(lm, "head").load(tmp_path)
+
+
+@pytest.mark.parametrize("length", [1, 4])
+def test_a_prefix_shows_no_token_what_follows_it(world: World, length: int) -> None:
+    lm = load(str(world.model("gpt2")), device="cpu")
+    learner = learner_of(lm, "prefix")
+    learner.settings.length = length
+    learner.begin()
+    assert isinstance(learner, PromptLearner)
+    prompt = learner.encode(ROWS[2:3]).prompts[0]
+    batch = lm.collate([prompt, prompt])
+    assert batch.attention_mask.all(), "no padding, for which transformers makes no mask"
+    batch.input_ids[1, -1] = 5
+    with learner.attached(), torch.inference_mode():
+        one, other = lm.encode(batch)
+        plain = lm.encode(lm.collate([prompt]))[0]
+    assert torch.equal(one[:-1], other[:-1]) and not torch.equal(one[-1], other[-1])
+    without = lm.encode(lm.collate([prompt]))[0]
+    assert not torch.allclose(plain, without, atol=1e-4), "and every token sees the prefix"
+
+
+@EVERY
+def test_an_answer_does_not_depend_on_the_padding(world: World, kind: str, mode: str) -> None:
+    lm = load(str(world.model(kind)), device="cpu")
+    learner = learner_of(lm, mode)
+    if not learner.trains_model:  # as if trained: what starts as nothing then says something
+        with torch.no_grad():
+            for group in learner.parameter_groups(1.0):
+                for parameter in group["params"]:
+                    size = float(parameter.square().mean().sqrt()) or 0.1
+                    parameter.add_(torch.randn_like(parameter), alpha=0.3 * size)
+    together = learner.predict(learner.encode(ROWS))
+    alone = torch.cat([learner.predict(learner.encode([row])) for row in ROWS])
+    torch.testing.assert_close(together, alone, atol=1e-4, rtol=1e-4)
