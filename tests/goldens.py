@@ -170,6 +170,7 @@ class World:
             "data.shots": "4",
             "trainer.max_steps": "3",
             "device": "cpu",
+            "baseline": "false",
             "hydra.run.dir": str(folder),
         }
         if "model" not in given:

@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 import torch
 import yaml
-from goldens import DATA, World, differences, found, vocabulary
+from goldens import DATA, World, differences, found, read, vocabulary
 from torch import nn
 
 CONF = Path(__file__).parent.parent / "conf"
@@ -88,6 +88,9 @@ _RUN: dict[str, Move] = {
     ),
     "device": Move("cuda:99", ("device=cpu",), {"code": (0, 2)}, ()),
     "precision": Move("bf16", ("precision=fp32", "tuning=zero_shot")),
+    "baseline": Move(
+        "false", ("baseline=true",), {"account": OTHER}, ("code", "sample", "predictions", "metrics", "tensors")
+    ),
     "save_model": Move("never", shows={"files": OTHER}, keeps=("code", "predictions")),
     "resume": Move("true", shows={"code": (2, 0)}, keeps=("predictions",), again=True),
     "data.path": Move(str(DATA / "columns"), ("data.shots=2",), {"metrics.n_test": (8, 4)}, ("code",)),
@@ -356,6 +359,7 @@ def _contents(folder: Path, shapes: list[tuple[int, int]]) -> Seen:
         ],
         "rows": [rows for rows, _ in shapes],
         "longest": max((length for _, length in shapes), default=0),
+        "account": read(folder / "account.json"),
         "members": members,
         "member predictions": [row.get("members") for row in contents["predictions"]],
         "generations": len(contents["metrics"].get("generations", [])),
