@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import json
+import multiprocessing
 import os
-import random
 import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -19,7 +19,7 @@ from pet_cli.runs import states
 
 SMALL = ("model=random", "trainer.max_steps=3", "data.shots=4", "data.max_test=24")
 PET = ("ensemble=pet", "ensemble.seeds=1", "ensemble.student_steps=3", "data.max_unlabeled=40")
-SWEEP = ("-m", "pattern=p0,p1,p2", "seed=1,2", "hydra.sweep.dir=s")
+SWEEP = ("-m", "pattern=p0,p1", "hydra.sweep.dir=s")
 
 
 @pytest.fixture(autouse=True)
@@ -28,17 +28,41 @@ def in_tmp(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path
 
 
-def killed(arguments: list[str], progress: str, dice: random.Random, longest: float) -> None:
-    """Starts `pet train` and kills it at a random moment after one more file of `progress` has appeared."""
-    before = len(list(Path().glob(progress)))
-    command = [sys.executable, "-m", "pet_cli", "train", *arguments]
-    process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-    until = time.monotonic() + 60
-    while len(list(Path().glob(progress))) <= before and process.poll() is None and time.monotonic() < until:
-        time.sleep(0.02)
-    time.sleep(dice.uniform(0, longest))
-    os.kill(process.pid, signal.SIGKILL)
-    process.wait()
+FORKS = multiprocessing.get_context("forkserver")
+FORKS.set_forkserver_preload(["pet_cli.execute", "pet_cli.ensembles.method", "transformers", "hydra"])
+
+
+def trained(arguments: list[str], *moment: Any) -> int:
+    """Runs `pet train` in a process of its own; its exit status.
+
+    Args:
+        moment: a file's name, a number and a flag: at the so-many-th file of that name the process is killed, before
+            the file is there, or (the flag) once it is.
+    """
+    process = FORKS.Process(target=_train, args=(arguments, str(Path.cwd()), *moment))
+    process.start()
+    process.join(300)
+    assert process.exitcode is not None
+    return process.exitcode
+
+
+def _train(arguments: list[str], folder: str, name: str = "", number: int = 0, whole: bool = False) -> None:
+    os.chdir(folder)
+    for stream in (1, 2):
+        os.dup2(os.open(os.devnull, os.O_WRONLY), stream)
+    replace, seen = Path.replace, 0
+
+    def counted(path: Path, target: Path) -> Path:
+        nonlocal seen
+        seen += target.name == name
+        if target.name == name and seen == number:
+            if whole:
+                replace(path, target)
+            os.kill(os.getpid(), signal.SIGKILL)
+        return replace(path, target)
+
+    Path.replace = counted  # type: ignore[method-assign, assignment]
+    sys.exit(main(["train", *arguments]))
 
 
 def contents(folder: Path) -> dict[str, bytes]:
@@ -52,28 +76,43 @@ def elsewhere(monkeypatch: pytest.MonkeyPatch, where: Path, name: str) -> None:
     monkeypatch.chdir(where / name)
 
 
+PET_RUN = (*SMALL, *PET, "ensemble.patterns=[p0,p1]", "hydra.run.dir=s")
+
+
 @pytest.mark.parametrize(
-    ("arguments", "progress"),
+    ("arguments", "moments"),
     [
-        ((*SMALL, *PET, "ensemble.patterns=[p0,p1,p2]", "hydra.run.dir=s"), "s/members/*/state.json"),
-        ((*SMALL, *SWEEP), "s/*/metrics.json"),
+        (PET_RUN, [("scores.safetensors", 2, False), ("state.json", 2, True), ("soft_labels.jsonl", 1, True)]),
+        (PET_RUN, [("config.yaml", 2, False), ("predictions.jsonl", 1, False), ("metrics.json", 1, True)]),
+        ((*SMALL, *SWEEP), [("sweep.json", 1, False), ("metrics.json", 2, False), ("state.json", 2, True)]),
+        ((*SMALL, *SWEEP), [("state.json", 1, True), ("config.yaml", 2, True), ("runs.csv", 1, False)]),
     ],
-    ids=["pet", "sweep"],
+    ids=["pet-members", "pet-student", "sweep-runs", "sweep-table"],
 )
-def test_what_was_killed_at_random_moments_ends_as_if_it_had_not_been(
-    arguments: tuple[str, ...], progress: str, in_tmp: Path, monkeypatch: pytest.MonkeyPatch
+def test_what_was_killed_again_and_again_ends_as_if_it_had_not_been(
+    arguments: tuple[str, ...],
+    moments: list[tuple[str, int, bool]],
+    in_tmp: Path,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
+    again = [*arguments, "resume=true"]
     elsewhere(monkeypatch, in_tmp, "whole")
-    assert main(["train", *arguments, "resume=true"]) == 0
+    assert trained(again) == 0
     elsewhere(monkeypatch, in_tmp, "killed")
-    dice = random.Random(1)
-    for _ in range(2):
-        killed([*arguments, "resume=true"], progress, dice, 0.3)
-    finished = {path: path.stat().st_mtime_ns for path in Path().glob(progress)}
-    assert len(finished) >= 2
-    assert main(["train", *arguments, "resume=true"]) == 0
-    assert all(path.stat().st_mtime_ns == time for path, time in finished.items())
+    for moment in moments:
+        finished = _finished()
+        assert trained(again, *moment) == -signal.SIGKILL, f"it did not come to {moment[0]}"
+        assert finished.items() <= _finished().items()
+    finished = _finished()
+    assert trained(again) == 0
+    assert finished.items() <= _finished().items()
     assert contents(in_tmp / "whole") == contents(in_tmp / "killed")
+
+
+def _finished() -> dict[Path, int]:
+    """When each finished run or member wrote its metrics, by their place."""
+    done = [path for path in Path().rglob("state.json") if json.loads(path.read_text())["status"] == "done"]
+    return {path: (path.parent / "metrics.json").stat().st_mtime_ns for path in done}
 
 
 def test_a_run_at_work_elsewhere_is_left_alone_and_one_whose_process_is_gone_is_run_again(

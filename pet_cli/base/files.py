@@ -141,14 +141,14 @@ def is_empty(folder: Path) -> bool:
     return all(path.name == ".lock" or path.name.endswith(_PARTIAL) for path in folder.iterdir())
 
 
-def remove_partial(folder: Path) -> None:
-    """Removes what a killed process was still writing into a run's folder and into those of its members."""
+def remove_partial(folder: Path, below: bool = True) -> None:
+    """Removes what a killed process was still writing into a run's folder and, `below`, into those of its members."""
     for path in folder.iterdir():
         if path.is_symlink() or not path.is_dir():
             continue
         if path.name.startswith(".") and path.name.endswith(_PARTIAL):
             shutil.rmtree(path, ignore_errors=True)
-        else:
+        elif below:
             remove_partial(path)
 
 

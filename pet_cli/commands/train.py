@@ -155,6 +155,8 @@ class CheckSweep(Callback):
         known = [name for name in folders if name is not None]
         if len(set(known)) < len(known):
             _share_a_folder(varied)
+        if folder.is_dir():
+            remove_partial(folder, below=False)
         Sweep(len(combinations), varied, known).write(folder)
         # Callbacks run only in the process of the sweep; a message here must not reach stdout's table.
         print(f"Sweep of {len(combinations)} runs in {folder}", file=sys.stderr)
