@@ -192,7 +192,7 @@ def test_overrides_are_quoted_for_hydra() -> None:
     assert quote("template=it's {mask}") == r"template='it\'s {mask}'"
     assert quote("data.path=my folder (new)/x.csv") == "data.path='my folder (new)/x.csv'"
     assert quote("seed=13,21") == "seed=13,21"
-    assert quote("verbalizer={1: terrible, 5: great}") == "verbalizer={1: terrible, 5: great}"
+    assert quote("verbalizer={1: terrible, 5: great}") == "verbalizer='{1: terrible, 5: great}'"
     assert prepare(["seed=1", "-m", "task=sst2"])[0] == "-m"
     assert "model=custom" in prepare(["model.name=roberta-large"])
     assert "model=random" in prepare(["model.name=random"])

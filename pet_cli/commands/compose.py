@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
+from typing import Any
 
 import hydra
 import yaml
@@ -15,11 +17,13 @@ from hydra.errors import (
     SearchPathException,
 )
 from omegaconf import DictConfig, OmegaConf
-from omegaconf.errors import MissingMandatoryValue, OmegaConfBaseException
+from omegaconf.errors import OmegaConfBaseException
 
-from pet_cli.commands.overrides import prepare
+from pet_cli.commands.overrides import decoded, prepare
 from pet_cli.config import files as conf_files
 from pet_cli.config import registry
+from pet_cli.config.bounds import Settings, refused
+from pet_cli.config.build import option
 from pet_cli.config.build import typed as typed_values
 from pet_cli.config.checks import check
 from pet_cli.config.schema import PetConfig
@@ -32,6 +36,14 @@ for _group, _kinds in registry.KINDS.items():
         _store.store(group=_group, name=f"{conf_files.SCHEMA}_{_name}", node=registry.settings_class(_group, _name))
 
 
+TEXT = (
+    *("template", "pattern", "verbalizer", "data.fields", "data.labels", "task.patterns", "task.verbalizers"),
+    *("task.pvps", "task.fields", "task.labels", "task.values", "tuning.text", "ensemble.patterns"),
+    *("ensemble.verbalizers", "ensemble.pvps", "ensemble.student"),
+)
+"""Keys in which a dollar sign is one. Elsewhere a config file may interpolate, `seed: ${seed}`."""
+
+
 def compose(overrides: Sequence[str], config_dir: str | None = None) -> PetConfig:
     """The checked configuration of `overrides`, without running anything."""
     flags = [argument for argument in overrides if argument.startswith("-")]
@@ -39,25 +51,78 @@ def compose(overrides: Sequence[str], config_dir: str | None = None) -> PetConfi
         raise UserError(f"{flags[0]}: unknown flag.")
     own = conf_files.folders(config_dir)[:-1]
     search = [f"hydra.searchpath=['file://{folder.absolute()}']" for folder in own]
+    prepared = prepare(overrides)
+    check_files(prepared, config_dir)
+    with hydra.initialize_config_dir(version_base="1.3", config_dir=str(conf_files.conf_dir())):
+        return typed(composed([*search, *prepared]), config_dir)
+
+
+def composed(overrides: Sequence[str], *, with_hydra: bool = False) -> DictConfig:
+    """What Hydra, which is initialized, makes of overrides. Raises `UserError` for whatever it refuses."""
     try:
-        with hydra.initialize_config_dir(version_base="1.3", config_dir=str(conf_files.conf_dir())):
-            return typed(hydra.compose("train", overrides=[*search, *prepare(overrides)]), config_dir)
+        return hydra.compose("train", overrides=list(overrides), return_hydra_config=with_hydra)
+    except ValueError as error:  # of the same kind as what is wrong with the command line
+        raise translate(error) or UserError(first_line(error)) from None
     except Exception as error:
         raise (translate(error) or error) from None
 
 
+def check_files(overrides: Sequence[str], config_dir: str | None) -> None:
+    """Raises `UserError` for a file of the user's own that is chosen and cannot be used; it names the file and the key.
+
+    Hydra would name neither.
+    """
+    if config_dir is None:
+        return
+    for override in overrides:
+        group, _, names = override.lstrip("+").partition("=")
+        for name in names.strip("'\"").split(","):
+            path = conf_files.folders(config_dir)[0] / group / f"{name.strip()}.yaml"
+            if group and path.is_file():
+                try:
+                    if group == "experiment":
+                        conf_files.parsed(path)
+                    else:
+                        option(group, name.strip(), config_dir)
+                except UserError as error:
+                    raise error if str(path) in str(error) else UserError(f"{path}: {error}") from None
+
+
 def typed(cfg: DictConfig, config_dir: str | None = None) -> PetConfig:
     """A composed configuration as checked plain dataclasses. Raises `UserError`."""
-    try:
-        values = OmegaConf.to_container(cfg, resolve=True, throw_on_missing=True)
-    except MissingMandatoryValue as error:
-        raise UserError(f"{error.full_key or error.key}: a value is needed.") from None
-    except OmegaConfBaseException as error:
-        raise _bad_key_or_value(error) from None
-    assert isinstance(values, dict)
-    config = typed_values({str(key): value for key, value in values.items()}, config_dir)
+    config = typed_values(decoded(plain(cfg)), config_dir)
     check(config)
     return config
+
+
+def plain(cfg: DictConfig) -> dict[str, Any]:
+    """The values of a composed configuration, interpolations resolved but in `TEXT`."""
+
+    def value_of(value: Any, path: str, text: bool) -> Any:
+        text = text or path in TEXT
+        if isinstance(value, dict):
+            return {key: value_of(one, f"{path}.{key}".lstrip("."), text) for key, one in value.items()}
+        if isinstance(value, list):
+            return [value_of(one, f"{path}[{place}]", text) for place, one in enumerate(value)]
+        if not isinstance(value, str):
+            return value
+        if value == "???":
+            raise UserError(f"{path}: a value is needed.")
+        if text or "${" not in value:
+            return _unescaped(value)
+        try:
+            found = OmegaConf.select(cfg, path)
+        except OmegaConfBaseException as error:
+            raise UserError(f"{path}={_unescaped(value)}: {first_line(error)}.") from None
+        return OmegaConf.to_container(found, resolve=True) if OmegaConf.is_config(found) else found
+
+    values: dict[str, Any] = value_of(OmegaConf.to_container(cfg, resolve=False), "", False)
+    return values
+
+
+def _unescaped(text: str) -> str:
+    """A text in which a backslash before `${` took its meaning away."""
+    return re.sub(r"(\\*)\\\$\{", lambda match: match[1][: len(match[1]) // 2] + "${", text)
 
 
 def translate(error: Exception) -> UserError | None:
@@ -90,8 +155,6 @@ def translate(error: Exception) -> UserError | None:
         if "You must specify" in text or "Could not override" in text:
             return UserError(" ".join(str(error).split()))
         return UserError(" ".join(str(error).split())[:300])
-    if isinstance(error, ValueError) and "hydra" in str(error.__traceback__ and _last_module(error)):
-        return UserError(first_line(error))
     return None
 
 
@@ -114,6 +177,12 @@ def _bad_key_or_value(error: OmegaConfBaseException) -> UserError:
             here = [f"{parent}.{own!s}" for own in error.parent_node]
         close = nearest(key, here if parent else known)
         return UserError(f"Unknown key '{key}'; there are {choices(sorted(set(here)), 20)}.{close}")
+    holder = OmegaConf.get_type(error.parent_node) if error.parent_node is not None else None
+    name = key.rpartition(".")[2]
+    if isinstance(holder, type) and issubclass(holder, Settings) and name in holder.__dataclass_fields__:  # type: ignore[attr-defined]
+        given = re.match(r"Value '(.*)' (of type|is not)", text)
+        if given or "not Optional" in text:
+            return refused(key, given[1] if given else None, holder, name)
     return UserError(f"{key}: {text}")
 
 
@@ -130,12 +199,3 @@ def _keys(node: DictConfig, prefix: str = "") -> list[str]:
 def first_line(error: BaseException) -> str:
     lines = str(error).strip().splitlines()
     return lines[0] if lines else type(error).__name__
-
-
-def _last_module(error: BaseException) -> str:
-    trace = error.__traceback__
-    name = ""
-    while trace is not None:
-        name = trace.tb_frame.f_globals.get("__name__", "")
-        trace = trace.tb_next
-    return name

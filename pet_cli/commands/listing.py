@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import os
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 from pet_cli.config import files as conf_files
+from pet_cli.config.build import option
 from pet_cli.errors import UserError, not_allowed
 
 _GROUPS = {
@@ -31,7 +33,7 @@ def listing(what: str, of: str | None, config_dir: str | None = None) -> int:
     elif what in ("patterns", "verbalizers"):
         if of is None:
             raise UserError(f"pet list {what} TASK: which task? See pet list tasks.")
-        _patterns(conf_files.read("task", of, config_dir))
+        _patterns(_read(of, config_dir))
     elif what == "runs":
         _runs(Path(of or "outputs"))
     else:
@@ -41,20 +43,34 @@ def listing(what: str, of: str | None, config_dir: str | None = None) -> int:
 
 def _tasks(config_dir: str | None) -> None:
     """A line for each task: what is predicted, of how many labels, in which language, and whether its data are here."""
+    broken: list[str] = []
     lines = [("task", "predicts", "labels", "language", "data")]
     for name in conf_files.options("task", config_dir):
-        task = conf_files.read("task", name, config_dir)
+        try:
+            task = _read(name, config_dir)
+        except UserError as error:
+            broken.append(f"{name}: {error}")
+            continue
         n = len(task["labels"]) if task["target"] in ("label", "labels") and task["labels"] else ""
         lines.append((name, task["target"], str(n), task["language"], _at_hand(task)))
     widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
     for line in lines:
         print("  ".join(f"{cell:<{width}}" for cell, width in zip(line, widths, strict=True)).rstrip())
-    print("pet list tasks NAME says the rest of one.")
+    print("\n".join([*broken, "pet list tasks NAME says the rest of one."]))
+
+
+def _read(name: str, config_dir: str | None) -> dict[str, Any]:
+    """A task's settings. Raises `UserError` for a file that cannot be used, with its name."""
+    try:
+        return asdict(option("task", name, config_dir))
+    except UserError as error:
+        path = str(conf_files.find("task", name, config_dir))
+        raise error if path in str(error) else UserError(f"{path}: {error}") from None
 
 
 def _task(name: str, config_dir: str | None) -> None:
     """All there is to know of a task before it is run."""
-    task = conf_files.read("task", name, config_dir)
+    task = _read(name, config_dir)
     source = task["source"]
     facts = {
         "predicts": task["target"] + (f", {task['range'][0]:g} to {task['range'][1]:g}" if task["range"] else ""),

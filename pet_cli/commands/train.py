@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import itertools
 import os
 import sys
 import time
@@ -19,7 +20,7 @@ from omegaconf import DictConfig, OmegaConf, open_dict
 from omegaconf.errors import OmegaConfBaseException
 
 from pet_cli.base.files import is_empty, locked, read_json, remove_partial, write_json
-from pet_cli.commands.compose import first_line, translate, typed
+from pet_cli.commands.compose import check_files, composed, first_line, translate, typed
 from pet_cli.commands.overrides import config_dir, is_sweep, prepare
 from pet_cli.config import files as conf_files
 from pet_cli.config import registry
@@ -55,6 +56,22 @@ def way(method: str, tuning: str) -> str:
 
 OmegaConf.register_new_resolver("pet_folder", folder_name, replace=True)
 OmegaConf.register_new_resolver("pet_way", way, replace=True)
+
+
+def combined(overrides: Sequence[str]) -> list[list[str]]:
+    """The runs of a sweep, each as its overrides: every combination of the keys with several values."""
+    from hydra.core.override_parser.overrides_parser import OverridesParser
+
+    each = []
+    for override in OverridesParser.create().parse_overrides(list(overrides)):
+        key = override.get_key_element()
+        if override.is_discrete_sweep():
+            each.append([f"{key}={value}" for value in override.sweep_string_iterator()])
+        elif override.is_sweep_override():  # an interval, which only another sweeper than Hydra's own can draw from
+            continue
+        else:
+            each.append([f"{key}={override.get_value_element_as_str()}" if override.value_type else key])
+    return [list(combination) for combination in itertools.product(*each)]
 
 
 @dataclass(frozen=True)
@@ -127,21 +144,19 @@ class CheckSweep(Callback):
 
     def check(self, config: DictConfig) -> None:
         """Composes and checks each combination, makes sure that the folder is free, and writes the sweep's plan."""
-        from hydra._internal.core_plugins.basic_sweeper import BasicSweeper
-        from hydra.core.override_parser.overrides_parser import OverridesParser
-
         folder = Path(config.hydra.sweep.dir)
         given = [f"{key}={value}" for key, value in (config.hydra.sweeper.get("params") or {}).items()]
-        overrides = OverridesParser.create().parse_overrides([*given, *config.hydra.overrides.task])
-        combinations = BasicSweeper.split_arguments(overrides, None)[0]
+        task = OmegaConf.to_container(config.hydra.overrides.task, resolve=False)
+        assert isinstance(task, list)
+        combinations = combined([*given, *map(str, task)])
         own = [one for one in config.hydra.overrides.hydra if not one.startswith("hydra.mode=")]
         resume, folders = False, []
         for combination in combinations:
-            composed = hydra.compose("train", overrides=[*own, *combination], return_hydra_config=True)
-            folders.append(_subfolder(composed))
-            with open_dict(composed):
-                del composed["hydra"]
-            resume = typed(composed, _config_dir(config.hydra)).resume
+            found = composed([*own, *combination], with_hydra=True)
+            folders.append(_subfolder(found))
+            with open_dict(found):
+                del found["hydra"]
+            resume = typed(found, _config_dir(config.hydra)).resume
         if not resume and folder.is_dir() and any(folder.iterdir()):
             raise UserError(
                 f"hydra.sweep.dir={folder}: the folder is not empty. Give another, or resume=true to go on with it."
@@ -279,6 +294,7 @@ def train(argv: Sequence[str]) -> int:
 
     arguments = prepare(argv)
     conf_files.folders(config_dir(arguments))  # refused before anything is composed of it
+    check_files(arguments, config_dir(arguments))
     sweeping = is_sweep(arguments)
     os.environ["HYDRA_FULL_ERROR"] = "1"  # errors reach us instead of being printed
     before, sys.argv = sys.argv, ["pet train", *arguments]
@@ -291,6 +307,8 @@ def train(argv: Sequence[str]) -> int:
         if begun.cfg is not None and not sweeping:
             _clean(Path(begun.cfg.hydra.run.dir))
         raise (translate(refused.error) or refused.error) from None
+    except ValueError as error:  # Hydra's, of the command line: a run keeps its own errors
+        raise translate(error) or UserError(first_line(error)) from None
     except Exception as error:
         raise (translate(error) or error) from None
     except KeyboardInterrupt:

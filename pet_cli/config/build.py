@@ -5,6 +5,7 @@ finished run's folder go through alike.
 from __future__ import annotations
 
 import dataclasses
+import re
 import typing
 from collections.abc import Mapping
 from typing import Any
@@ -85,6 +86,10 @@ def typed(values: Mapping[str, Any], config_dir: str | None = None) -> PetConfig
     for group in registry.KINDS:
         if hasattr(config, group):
             setattr(config, group, _of_kind(group, getattr(config, group), group))
+    source, own = config.task.source, config.data.fields
+    all_own = not config.task.labels and source.hub is None and source.path is None
+    if all_own and isinstance(own, dict) and any(name not in config.task.fields for name in own):
+        config.task.fields = {str(name): str(name) for name in own}
     if config.ensemble.distils:
         config.ensemble.student_tuning = _student_tuning(config, config_dir)
     return config
@@ -179,7 +184,7 @@ def _whose(group: str, name: str) -> str:
 def _literal(value: Any) -> Any:
     """A value in which a dollar sign is one: all that had to be resolved has been."""
     if isinstance(value, str):
-        return value.replace("\\${", "\\\\\\${").replace("${", "\\${") if "${" in value else value
+        return re.sub(r"(\\*)\$\{", lambda match: match[1] * 2 + "\\${", value)
     if isinstance(value, Mapping):
         return {key: _literal(one) for key, one in value.items()}
     if isinstance(value, (list, tuple)):

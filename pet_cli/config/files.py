@@ -58,7 +58,7 @@ def _inherited(group: str, name: Any, config_dir: str | None, seen: tuple[str, .
     path = find(group, name, config_dir)
     if name in seen:
         raise UserError(f"{path}: builds on itself, by {' -> '.join((*seen, name))}.")
-    own = _parsed(path)
+    own = parsed(path)
     defaults = own.pop("defaults", [])
     if not isinstance(defaults, list):
         raise UserError(f"{path}: defaults is a list, such as [{name}, _self_].")
@@ -77,7 +77,7 @@ def _inherited(group: str, name: Any, config_dir: str | None, seen: tuple[str, .
 
 def read_root() -> dict[str, Any]:
     """The single keys of `train.yaml`, without its groups; `${seed}` stands for the seed."""
-    values = _parsed(conf_dir() / "train.yaml")
+    values = parsed(conf_dir() / "train.yaml")
     for key in ("defaults", "hydra"):
         values.pop(key)
     return values
@@ -85,16 +85,16 @@ def read_root() -> dict[str, Any]:
 
 def read_base() -> dict[str, Any]:
     """What tasks and models say where their own files do not."""
-    return _parsed(conf_dir() / "base.yaml")
+    return parsed(conf_dir() / "base.yaml")
 
 
 def default_options() -> dict[str, str]:
     """group -> the option that `train.yaml` takes where none is named."""
-    listed = [one for one in _parsed(conf_dir() / "train.yaml")["defaults"] if isinstance(one, dict)]
+    listed = [one for one in parsed(conf_dir() / "train.yaml")["defaults"] if isinstance(one, dict)]
     return {group: name for one in listed for group, name in one.items() if " " not in group}
 
 
-def _parsed(path: Path) -> dict[str, Any]:
+def parsed(path: Path) -> dict[str, Any]:
     """A file's values, with numbers as Hydra reads them (1e-3 is one)."""
     about = path.stat()
     found = _parsed_once(path, about.st_mtime_ns, about.st_size)
@@ -117,7 +117,7 @@ def _parsed_once(path: Path, changed: int, size: int) -> dict[str, Any]:
     except UnicodeDecodeError:
         raise UserError(f"{path}: not text in UTF-8.") from None
     except YAMLError as error:
-        raise UserError(f"{path}: not valid YAML: {' '.join(str(error).split())[:200]}") from None
+        raise UserError(f"{path}: not valid YAML: {_line(error)}") from None
     except (OmegaConfBaseException, ValueError, OSError) as error:
         raise UserError(f"{path}: cannot be read: {' '.join(str(error).split())[:200]}") from None
     if not isinstance(loaded, DictConfig):
@@ -137,6 +137,10 @@ def comments(group: str, name: str, config_dir: str | None = None) -> list[str]:
         if not line.startswith("# @"):
             found.append(line.removeprefix("#").removeprefix(" "))
     return found
+
+
+def _line(error: Exception) -> str:
+    return " ".join(str(error).replace('in "<file>", ', "").split())[:200]
 
 
 def about(group: str, name: str, config_dir: str | None = None) -> str:

@@ -92,7 +92,7 @@ class TrainerConfig(Settings):
     max_length: int | None = bounded(8, null="is 256, or what the model takes")
     weight_decay: float = bounded(0, 100)
     warmup: float = bounded(0, 1, below=True)
-    grad_clip: float | None = bounded(0, 1e6, null="or 0 does not clip")
+    grad_clip: float | None = bounded(0, 1e6, null="does not clip, as 0")
     class_weights: str = one_of("none", "balanced")
     eval_every: int = bounded(1)
     seed: int = bounded(0, SEEDS)
