@@ -258,6 +258,18 @@ PUBLISHED = {
         ),
         (("incorrect", "correct"), ("wrong", "right"), (["wrong", "bad", "odd"], ["right", "good", "fine"])),
     ),
+    "copa": Published(
+        {
+            "c1_-": "choice1:strip,lower,keep",
+            "c2_-": "choice2:strip,lower,keep",
+            "a": "premise",
+            "b": "link:keep",
+            "M_-": "mask:strip,lower",
+        },
+        (),
+        ('"{c1_-}" or "{c2_-}"? {a-} {b} {M_-}.', "{c1_-} or {c2_-}? {a-} {b} {M_-}."),
+        (),
+    ),
     "stsb": Published(
         {"a": "first", "b": "second"},
         ("different", "same"),

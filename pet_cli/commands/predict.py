@@ -16,8 +16,10 @@ from typing import Any
 from pet_cli.base.files import atomic
 from pet_cli.base.progress import Progress
 from pet_cli.config.schema import PetConfig
+from pet_cli.data.examples import Example, Split
 from pet_cli.data.fields import FieldReader, fields_of, has_text
 from pet_cli.data.rows import read_rows
+from pet_cli.data.tables import candidates
 from pet_cli.errors import UserError
 from pet_cli.runs import store
 from pet_cli.runs.saved import saved_config
@@ -28,7 +30,6 @@ Texts = dict[str, str]
 def predict(run: str, file: str | None, texts: list[str] | None, output: str | None) -> int:
     """Prints or writes one JSON object for each text, in their order: predicted label and probabilities."""
     from pet_cli import methods
-    from pet_cli.data.examples import Split
 
     folder = Path(run)
     inputs = chunks(read_inputs(saved_config(folder), file, texts), methods.CHUNK)
@@ -40,10 +41,11 @@ def predict(run: str, file: str | None, texts: list[str] | None, output: str | N
     asked = empty = 0
     with answers_to(output) as write, progress.stage("predict", None) as advance:
         for part in itertools.chain([first], inputs):
-            probabilities = store.softmax(method.predict(Split.passing(part)))
-            for fields, told in zip(part, store.answers(method.target, probabilities), strict=True):
-                write({**fields, **told})
-                empty += not has_text(fields)
+            split = Split("texts", tuple(part), kept=False)
+            probabilities = store.softmax(method.predict(split))
+            for example, told in zip(part, store.answers(method.target, probabilities, split.candidates), strict=True):
+                write({**example.fields, **told})
+                empty += not has_text(example.fields)
             asked += len(part)
             advance(len(part))
     if empty:
@@ -51,7 +53,7 @@ def predict(run: str, file: str | None, texts: list[str] | None, output: str | N
     return 0
 
 
-def chunks(inputs: Iterable[Texts], size: int) -> Iterator[list[Texts]]:
+def chunks(inputs: Iterable[Example], size: int) -> Iterator[list[Example]]:
     """The inputs in their order, at most `size` at a time."""
     rest = iter(inputs)
     while part := list(itertools.islice(rest, size)):
@@ -85,25 +87,33 @@ def json_line(row: Mapping[str, Any], encoding: str) -> str:
     return line
 
 
-def read_inputs(config: PetConfig, file: str | None, texts: Sequence[str] | None) -> Iterator[Texts]:
-    """The texts to label, by field, one for each row of the file or line of standard input.
+def read_inputs(config: PetConfig, file: str | None, texts: Sequence[str] | None) -> Iterator[Example]:
+    """The texts to label, with their candidates where the task asks which of an example's own is right: one example
+    for each row of the file or line of standard input.
 
     A line or row without text is asked like an empty text, so that answers match lines.
     """
     if file and texts:
         raise UserError("--file and --text: give one of them.")
+
+    def example(number: int, place: str, row: object, fields: Texts) -> Example:
+        raw = row if isinstance(row, Mapping) else fields
+        return Example(number, fields, None, candidates(raw, config.task, place))
+
     if texts:
-        yield fields_of(config.task, texts)
+        fields = fields_of(config.task, texts)
+        yield example(0, "--text", fields, fields)
         return
     reader = FieldReader(config.task, config.data)
     if file is None:
-        for place, line in standard_input():
-            yield _line(place, line, reader)
+        for number, (place, line) in enumerate(standard_input()):
+            given = _read_line(line)
+            yield example(number, place, given, reader.read_text(given, place))
         return
     for number, (place, row) in enumerate(read_rows(Path(file).expanduser(), config.data.separator)):
         if number == 0:
             reader.check(row, file)
-        yield reader.read(row, place)
+        yield example(number, place, row, reader.read(row, place))
 
 
 def standard_input() -> Iterator[tuple[str, str]]:
@@ -127,11 +137,11 @@ def standard_input() -> Iterator[tuple[str, str]]:
         yield place, line.rstrip("\r\n")
 
 
-def _line(place: str, line: str, reader: FieldReader) -> Texts:
+def _read_line(line: str) -> str | dict[str, Any]:
     """A line of standard input: the text itself, or a JSON object where the task has several fields."""
     if line.lstrip().startswith("{"):
         with contextlib.suppress(ValueError):
             row = json.loads(line)
             if isinstance(row, dict):
-                return reader.read_text(row, place)
-    return reader.read_text(line.strip(), place)
+                return row
+    return line.strip()

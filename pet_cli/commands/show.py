@@ -7,7 +7,9 @@ from dataclasses import replace
 
 from pet_cli.config.build import option
 from pet_cli.config.schema import PetConfig
+from pet_cli.data.examples import Example
 from pet_cli.data.fields import fields_of
+from pet_cli.data.tables import candidates
 from pet_cli.errors import UserError
 
 
@@ -21,25 +23,25 @@ def show(texts: list[str] | None, row: int, overrides: Sequence[str], config_dir
     from pet_cli.runs.session import Session
 
     session = Session()
-    fields = _fields(config, texts, row, session)
-    _print(config, fields, session)
+    _print(config, _example(config, texts, row, session), session)
     return 0
 
 
-def _fields(config: PetConfig, texts: list[str] | None, row: int, session: object) -> dict[str, str]:
+def _example(config: PetConfig, texts: list[str] | None, row: int, session: object) -> Example:
     from pet_cli.runs.session import Session
 
     assert isinstance(session, Session)
     if texts:
-        return fields_of(config.task, texts)
+        fields = fields_of(config.task, texts)
+        return Example(0, fields, None, candidates(fields, config.task, "--text"))
     alone = replace(config, tuning=option("tuning", "zero_shot"))  # the test split alone is looked at
     examples = session.splits(alone)["test"].examples
     if not 0 <= row < len(examples):
         raise UserError(f"--row {row}: the test split has rows 0 to {len(examples) - 1}.")
-    return dict(examples[row].fields)
+    return examples[row]
 
 
-def _print(config: PetConfig, fields: dict[str, str], session: object) -> None:
+def _print(config: PetConfig, example: Example, session: object) -> None:
     import torch
 
     from pet_cli.commands.tables import console, plain_table
@@ -54,7 +56,7 @@ def _print(config: PetConfig, fields: dict[str, str], session: object) -> None:
     torch.manual_seed(config.trainer.seed)  # what trainable tokens start as
     learner = build_learner(config, lm, session)
     assert isinstance(learner, PromptLearner)
-    encoded = learner.encode([fields])
+    encoded = learner.encode([example.fields], candidates=[example.candidates] if example.candidates else None)
     prompt = encoded.prompts[0]
     out = console()
     out.print(f"template  {learner.template.source}", highlight=False, markup=False)
@@ -72,12 +74,14 @@ def _print(config: PetConfig, fields: dict[str, str], session: object) -> None:
         own = [token for token, kind in zip(tokens, types, strict=True) if kind == segment]
         out.print(f"{name:<9} {' '.join(own)}", highlight=False, markup=False)
     cut = f", {prompt.cut} cut" if prompt.cut else ""
-    place = "the answer behind the last" if lm.family == "decoder_only" else f"mask at {prompt.masks[0]}"
+    place = (
+        "the answer behind the last" if lm.family == "decoder_only" else f"mask at {', '.join(map(str, prompt.masks))}"
+    )
     out.print(f"length    {len(ids)} tokens, {place}{cut}", highlight=False, markup=False)
     if batch.soft is not None:
         soft = " ".join(str(position) for position, slot in enumerate(slots) if slot >= 0)
         out.print(f"soft at   {soft} (as they start, before any training)", highlight=False, markup=False)
-    answers = learner.answers
+    answers = learner.answers if encoded.candidates is None else encoded.candidates[0]
     several = answers.longest > 1
     with learner.asking():
         logits = lm.word_scores(lm.states(batch, learner.embeds(batch))[0, 0], None)
@@ -92,6 +96,13 @@ def _print(config: PetConfig, fields: dict[str, str], session: object) -> None:
         probabilities = scores.exp().tolist()
         label_scores = learner.label_scores(encoded, [0]).softmax(dim=1)[0].tolist()
     of = "per token" if several and answers.mean else "in the vocabulary"
+    if example.candidates:
+        table = plain_table("candidate", "tokens", f"probability {of}", "probability")
+        for text, answer, own, share in zip(example.candidates, answers.ids, probabilities, label_scores, strict=True):
+            pieces = " ".join(lm.tokenizer.convert_ids_to_tokens(list(answer)))
+            table.add_row(text, pieces, f"{own:.2g}", f"{share:.3f}")
+        out.print(table)
+        return
     table = plain_table("label", f"words (probability {of})", "probability")
     flat = list(zip(learner.verbalizer.owners, learner.verbalizer.flat, probabilities, strict=True))
     for index, label in enumerate(learner.labels):

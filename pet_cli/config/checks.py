@@ -52,6 +52,11 @@ def check(config: PetConfig) -> None:
 
 
 def _check_labels(config: PetConfig) -> None:
+    if config.task.target == "choice":
+        raise UserError(
+            f"tuning={config.tuning.name} has no mask, and the examples of task '{config.task.name}' bring their own "
+            "candidates; choose another tuning."
+        )
     if len(labels(config)) < 2:
         raise UserError("task.labels: a task needs at least two labels; name them by verbalizer= or data.labels=.")
 
@@ -80,6 +85,11 @@ def _check_fields(config: PetConfig) -> None:
 def _check_prompt(config: PetConfig) -> None:
     """The template and the label words of a run or of an ensemble's member."""
     verbalizer_words(config)
+    if config.task.target == "choice" and not config.scoring.scores_words:
+        raise UserError(
+            f"scoring={config.scoring.name} trains a vector for each label, and the examples of task "
+            f"'{config.task.name}' bring their own candidates; leave it at scoring=words."
+        )
     template = prompt_template(config)
     if template.masks > 1:
         raise UserError(f"template '{template.source}' has {template.masks} masks; one is what is supported.")

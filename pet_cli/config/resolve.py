@@ -156,7 +156,12 @@ def input_template(config: PetConfig) -> Template:
 
 
 def verbalizer_words(config: PetConfig) -> dict[str, dict[str, float]]:
-    """label -> word -> weight: the mapping in `verbalizer=`, the task's by its id, or all words of all the task's."""
+    """label -> word -> weight: the mapping in `verbalizer=`, the task's by its id, or all words of all the task's.
+
+    None where the examples bring their own candidates.
+    """
+    if config.task.target == "choice":
+        return {}
     verbalizer = config.verbalizer
     if verbalizer == "all" and config.task.verbalizers:
         return all_words([parse_words(one, labels(config)) for one in config.task.verbalizers])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import ClassVar
 
 from pet_cli.config.bounds import Settings, bounded, one_of, rate
 from pet_cli.verbalizers.words import COMBINATIONS
@@ -13,6 +14,8 @@ class Scoring(Settings):
     """What every verbalizer says."""
 
     name: str
+    scores_words: ClassVar[bool] = False
+    """Whether it is words that score, so that an example's own candidates can take their place."""
 
     @property
     def trains(self) -> bool:
@@ -23,6 +26,8 @@ class Scoring(Settings):
 @dataclass(kw_only=True)
 class WordsScoring(Scoring):
     """The model's own scores of words, several of a label combined."""
+
+    scores_words = True
 
     combine: str = one_of(*COMBINATIONS)
     learned_rate: float = rate()

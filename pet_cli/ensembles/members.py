@@ -343,11 +343,10 @@ def spread_of(rows: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
     }
 
 
-def with_members(
-    rows: list[dict[str, Any]], results: Sequence[MemberResult], labels: Sequence[str]
-) -> list[dict[str, Any]]:
+def with_members(rows: list[dict[str, Any]], results: Sequence[MemberResult]) -> list[dict[str, Any]]:
     """Adds each member's probabilities to the predictions, so that they can be combined again without a model."""
     own = {one.name: store.softmax(one.scores["test"]) for one in results}
     for number, row in enumerate(rows):
-        row["members"] = {name: store.by_label(labels, table[number]) for name, table in own.items()}
+        columns = list(row["probabilities"])  # the labels, or the example's own candidates
+        row["members"] = {name: store.by_label(columns, table[number, : len(columns)]) for name, table in own.items()}
     return rows

@@ -140,7 +140,7 @@ class EnsembleMethod(Method):
         return [f"ensemble.weights={rule}: there are no labeled examples, so that all members count alike"]
 
     def annotate(self, rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
-        return with_members(rows, self.results, self.labels)
+        return with_members(rows, self.results)
 
 
 def _members_of(folder: Path) -> tuple[list[str], list[float] | None]:

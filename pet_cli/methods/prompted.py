@@ -28,6 +28,7 @@ from pet_cli.runs.session import Session
 from pet_cli.training.loop import TrainReport, TrainSettings, balanced_weights, steps_for, train
 from pet_cli.training.mlm import MaskedModelling
 from pet_cli.tuning import Learner, PromptLearner, learner_class
+from pet_cli.verbalizers.candidates import CandidatesVerbalizer
 
 
 class PromptMethod(Method):
@@ -159,14 +160,11 @@ def build_learner(config: PetConfig, lm: LanguageModel, session: Session) -> Lea
     }
     if not issubclass(cls, PromptLearner):
         return cls(lm, resolve.input_template(config), **options)
-    return cls(
-        lm,
-        resolve.prompt_template(config),
-        verbalizer=registry.implementation("scoring", config.scoring.name)(
-            resolve.verbalizer_words(config), config.scoring
-        ),
-        **options,
-    )
+    by = registry.implementation("scoring", config.scoring.name)
+    if resolve.target(config).kind == "choice":
+        by = CandidatesVerbalizer
+    verbalizer = by(resolve.verbalizer_words(config), config.scoring)
+    return cls(lm, resolve.prompt_template(config), verbalizer=verbalizer, **options)
 
 
 def train_settings(config: PetConfig, lm: LanguageModel, n: int) -> TrainSettings:
