@@ -14,8 +14,11 @@ from pet_cli.commands.cli import main
 from pet_cli.commands.compose import compose, composed, typed
 from pet_cli.commands.overrides import prepare
 from pet_cli.commands.train import combined
+from pet_cli.commands.words import check_words
 from pet_cli.config import files
+from pet_cli.config.resolve import verbalizer_words
 from pet_cli.errors import UserError
+from pet_cli.models import loading
 from pet_cli.runs import store
 from pet_cli.runs.saved import saved_config
 
@@ -279,3 +282,43 @@ def test_a_file_of_ones_own_that_is_wrong_is_named_with_its_key(
     assert said in caught and f"{group}/mine.yaml" in caught and len(caught.splitlines()) <= 2
     assert main(["list", f"{group}s", "--config-dir", "own"]) == 0
     assert main(["list", "patterns", "mine", "--config-dir", "own"]) in (0, 2)
+
+
+@pytest.mark.parametrize(
+    ("given", "said"),
+    [
+        (["verbalizer={negative: bad, positive: unputdownable}", "pattern=p0,p1"], "'unputdownable' is"),
+        (
+            ["verbalizer={negative: bad, positive: good},{negative: bad, positive: '[MASK]'}"],
+            "'[MASK]' is a special token",
+        ),
+        (["verbalizer={negative: bad, positive: 好}", "pattern=p0,p1"], "'好' is not in this model's vocabulary"),
+        (["verbalizer={negative: Bad, positive: bad}", "pattern=p0,p1"], "the same token"),
+        (["ensemble=patterns,none", "verbalizer={negative: bad, positive: unputdownable}"], "'unputdownable' is"),
+    ],
+)
+def test_label_words_are_asked_of_the_tokenizer_before_the_first_run(
+    given: list[str], said: str, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(loading, "load", None)  # no model is loaded
+    assert main(["train", "-m", "model=embedded", *given]) == 2
+    caught = capsys.readouterr().err
+    assert said in caught and "model.name=embedded" in caught and len(caught.splitlines()) == 1
+    assert not list(tmp_path.rglob("state.json"))
+
+
+def test_a_tokenizer_is_loaded_once_for_a_sweep(monkeypatch: pytest.MonkeyPatch) -> None:
+    seen = []
+    known = loading.tokenized
+    monkeypatch.setattr(loading, "tokenized", lambda *key: seen.append(key) or known(*key))
+    runs = [compose([f"pattern=p{n}", f"model={model}"]) for n in range(3) for model in ("embedded", "random")]
+    check_words([*runs, compose(["model.name=no/such-model"]), compose(["tuning=classifier", "model=gpt2"])])
+    assert sorted(key[0] for key in seen) == ["embedded", "no/such-model", "random"]
+
+
+@pytest.mark.parametrize("task", ["sst2", "trec", "ag_news", "mnli", "reviews"])
+def test_the_experiment_on_verbalizers_goes_with_a_task(task: str) -> None:
+    assert any(
+        len(words) > 1 for words in verbalizer_words(compose(["experiment=verbalizers", f"task={task}"])).values()
+    )

@@ -150,17 +150,21 @@ class CheckSweep(Callback):
         assert isinstance(task, list)
         combinations = combined([*given, *map(str, task)])
         own = [one for one in config.hydra.overrides.hydra if not one.startswith("hydra.mode=")]
-        resume, folders = False, []
+        resume, folders, configs = False, [], []
         for combination in combinations:
             found = composed([*own, *combination], with_hydra=True)
             folders.append(_subfolder(found))
             with open_dict(found):
                 del found["hydra"]
-            resume = typed(found, _config_dir(config.hydra)).resume
+            configs.append(typed(found, _config_dir(config.hydra)))
+            resume = configs[-1].resume
         if not resume and folder.is_dir() and any(folder.iterdir()):
             raise UserError(
                 f"hydra.sweep.dir={folder}: the folder is not empty. Give another, or resume=true to go on with it."
             )
+        from pet_cli.commands.words import check_words
+
+        check_words(configs)
         values: dict[str, set[str]] = {}
         for combination in combinations:
             for override in combination:

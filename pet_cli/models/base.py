@@ -7,6 +7,7 @@ import functools
 import hashlib
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Hashable, Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +21,18 @@ from pet_cli.prompts.query import Answers, Query
 from pet_cli.prompts.template import Template
 
 Asked = Answers | Sequence[Answers]
+
+
+@dataclass(frozen=True)
+class Tokenized:
+    """What is known of a model by its tokenizer and its configuration alone, before it is loaded.
+
+    Attributes:
+        single_token_words: whether its label words are one token each, as in a masked LM.
+    """
+
+    tokenizer: Any
+    single_token_words: bool
 
 
 class LanguageModel(ABC):

@@ -15,7 +15,7 @@ import torch
 from pet_cli.base import hub
 from pet_cli.errors import UserError
 from pet_cli.models import places, smollm2
-from pet_cli.models.base import LanguageModel
+from pet_cli.models.base import LanguageModel, Tokenized
 from pet_cli.models.decoder_only import DecoderOnlyLM
 from pet_cli.models.encoder_decoder import KINDS, EncoderDecoderLM
 from pet_cli.models.integrity import check_files, check_tokenizer, check_weights
@@ -98,6 +98,20 @@ def _load(
     tokenizer = _tokenizer(name, source, options)
     check_tokenizer(name, model, tokenizer, padded=family is not _DECODER_ONLY)
     return family.cls(name, model, tokenizer, target, bf16)
+
+
+def tokenized(name: str, revision: str | None = None, trust_remote_code: bool = False) -> Tokenized | None:
+    """A model's tokenizer alone, without its weights; None where it is not on this machine or cannot be read."""
+    if name in ("random", "embedded"):
+        return Tokenized(_tokenizer(name, str(places.EMBEDDED), {}), True)
+    folder = places.folder_of(name)
+    options: dict[str, Any] = {"revision": revision, "trust_remote_code": trust_remote_code, "local_files_only": True}
+    try:
+        source = str(folder or name)
+        family = _family(name, _config(name, source, options), trust_remote_code)
+        return Tokenized(_tokenizer(name, source, options), family.cls.single_token_words)
+    except UserError:  # said when the model is loaded
+        return None
 
 
 def _config(name: str, source: str, options: dict[str, Any]) -> Any:

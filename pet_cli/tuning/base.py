@@ -18,7 +18,7 @@ from torch import Tensor, nn
 from pet_cli.base.memo import Memo
 from pet_cli.base.tensors import read_tensors, write_tensors
 from pet_cli.errors import UserError
-from pet_cli.models.base import Asked, LanguageModel, evaluating
+from pet_cli.models.base import Asked, LanguageModel, Tokenized, evaluating
 from pet_cli.prompts.batch import Batch, Prompt, buckets
 from pet_cli.prompts.encoder import PromptEncoder, word_ids
 from pet_cli.prompts.query import Answers
@@ -422,7 +422,7 @@ class AtMask(MaskOutput):
         return self.learner.score_answers(self, answers)
 
 
-def label_answers(lm: LanguageModel, verbalizer: Verbalizer, glued: bool) -> Answers:
+def label_answers(lm: LanguageModel | Tokenized, verbalizer: Verbalizer, glued: bool) -> Answers:
     """The token ids of each label word, in the order of `verbalizer.flat`.
 
     Raises:
@@ -433,6 +433,8 @@ def label_answers(lm: LanguageModel, verbalizer: Verbalizer, glued: bool) -> Ans
     found: list[tuple[int, ...]] = []
     for word in verbalizer.flat:
         pieces = tuple(word_ids(tokenizer, word, space=not glued))
+        if word in tokenizer.all_special_tokens:
+            raise UserError(f"verbalizer: '{word}' is a special token of this model, no word. Choose another word.")
         if tokenizer.unk_token_id in pieces:
             raise UserError(f"verbalizer: '{word}' is not in this model's vocabulary. Choose another word.")
         if len(pieces) > 1 and lm.single_token_words and verbalizer.asks_words:
