@@ -17,30 +17,76 @@ from __future__ import annotations
 import argparse
 import ast
 import concurrent.futures
+import difflib
 import hashlib
 import json
+import math
+import multiprocessing
 import os
 import random
 import re
 import shutil
+import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
+
+import pytest
 
 ROOT = Path(__file__).resolve().parents[1]
 OUT = ROOT / "outputs" / "mutants"
 PATCHES = ROOT / "tests" / "mutants"
+_SERVER = multiprocessing.get_context("forkserver")
+_SERVER.set_forkserver_preload(
+    ["torch", "transformers", "pandas", "sklearn.metrics", "scipy.stats", "hydra", "hypothesis"]
+)
 NEED_VALUES = ("VariableReplacer", "VariableInserter")  # operators that want to be told which variable
+# Coverage starts in every process of the suite by COVERAGE_PROCESS_START, those that a test starts included: there the
+# context is the test that runs, by pytest's own variable; within pytest the plugin below switches it.
 COVERAGE = """
 [run]
 source = pet_cli
 branch = false
 parallel = true
-patch = subprocess
-context = ${PYTEST_CURRENT_TEST-}
+data_file = {folder}/.coverage
+context = ${{PYTEST_CURRENT_TEST-}}
+"""
+PLUGIN = """
+import collections, json, pathlib
+import coverage, pytest
+
+seconds, failed = collections.Counter(), set()
+
+def switch(context):
+    running = coverage.Coverage.current()
+    if running is not None:
+        running.switch_context(context)
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_protocol(item):
+    switch(item.nodeid)
+    done = yield
+    switch("")
+    return done
+
+def pytest_runtest_logreport(report):
+    seconds[report.nodeid] += report.duration
+    if report.failed:
+        failed.add(report.nodeid)
+
+def pytest_sessionfinish(session):
+    running = coverage.Coverage.current()
+    if running is not None:
+        running.stop()
+        running.save()
+    if not hasattr(session.config, "workerinput"):
+        found = {"seconds": seconds, "failed": sorted(failed)}
+        pathlib.Path("recorded.json").write_text(json.dumps(found))
 """
 
 
@@ -55,7 +101,15 @@ class Mutant:
 
 @dataclass
 class Result:
-    """What became of a mutant: `killed` (by which test), `survived`, `not reached`, or `does not apply`."""
+    """What became of a mutant.
+
+    Attributes:
+        status: `killed`; `survived`; `not reached` by any test; `does not load`: the tests cannot be collected with it,
+            which is no test's doing; `does not apply`: the patch is of other code.
+        by: the test that failed first.
+        tests: how many reach it.
+        code: the recording of the code and tests that it was judged by.
+    """
 
     name: str
     status: str
@@ -63,6 +117,7 @@ class Result:
     seconds: float
     tests: int
     patch: str
+    code: str = ""
 
 
 # --- the faults ----------------------------------------------------------------------------------------------------
@@ -155,8 +210,6 @@ class _Bare(ast.NodeTransformer):
 
 
 def diff(file: str, before: str, after: str) -> str:
-    import difflib
-
     lines = difflib.unified_diff(
         before.splitlines(keepends=True), after.splitlines(keepends=True), f"a/{file}", f"b/{file}", n=3
     )
@@ -177,41 +230,67 @@ class Reach:
         self.seconds: dict[str, float] = json.loads((recorded / "seconds.json").read_text())
         self.base = next(path for path in self.data.measured_files() if path.endswith("/pet_cli/__init__.py"))
         self.base = self.base.removesuffix("pet_cli/__init__.py")
-        self._lines: dict[str, dict[int, list[str]]] = {}
+        self._lines: dict[str, dict[int, set[str]]] = {}
 
-    def tests(self, lines: tuple[tuple[str, int], ...]) -> list[str]:
+    def tests(self, lines: Sequence[tuple[str, int]]) -> list[str]:
         """The tests that run any of some lines, the quickest first."""
         found: set[str] = set()
         for file, line in lines:
             if not file.endswith(".py"):
-                return self._all()  # a file that the tests read, no lines
-            if file not in self._lines:
-                self._lines[file] = self.data.contexts_by_lineno(self.base + file)
-            by_line = self._lines[file]
-            # A statement of several lines is recorded at its first.
-            contexts = by_line.get(max((known for known in by_line if known <= line), default=0), [])
-            if "" in contexts or (not contexts and not by_line):
-                return self._all()  # run when the module is loaded, before any test
-            found |= {self._test(context) for context in contexts}
-        return sorted((test for test in found if test in self.seconds), key=self._cost)
+                return quickest_first(self.seconds)  # a file that tests read, no lines
+            by_line = self._contexts(file)
+            if in_function((ROOT / file).read_text(encoding="utf-8"), line):
+                # A statement of several lines is not recorded at each of them.
+                found |= by_line.get(max((known for known in by_line if known <= line), default=0), set())
+            else:  # run when the module is loaded, for whatever uses it
+                found |= set().union(*by_line.values()) or set(self.seconds)
+        return quickest_first({test: self.seconds[test] for test in found if test in self.seconds})
 
-    def _all(self) -> list[str]:
-        return sorted(self.seconds, key=self._cost)
-
-    def _cost(self, test: str) -> tuple[float, str]:
-        return self.seconds[test], test
-
-    @staticmethod
-    def _test(context: str) -> str:
-        """`tests/a.py::test|run` as pytest-cov names it, `tests/a.py::test (call)` as a started process does."""
-        return re.sub(r"\|(setup|run|teardown)$| \((setup|call|teardown)\)$", "", context)
+    def _contexts(self, file: str) -> dict[int, set[str]]:
+        """The tests that ran each line of a file."""
+        if file not in self._lines:
+            recorded = self.data.contexts_by_lineno(self.base + file)
+            self._lines[file] = {line: {test_of(one) for one in contexts if one} for line, contexts in recorded.items()}
+        return self._lines[file]
 
 
-def record(workers: int) -> Path:
-    """Runs the suite once with coverage by test; taken again from outputs/mutants while code and tests are the same."""
+def test_of(context: str) -> str:
+    """The test's id: as it is within pytest, with what it was at (`… (call)`) in a process that a test starts."""
+    return re.sub(r" \((setup|call|teardown)\)$", "", context)
+
+
+def in_function(source: str, line: int) -> bool:
+    """Whether a line is run when a function is called, not when its module is loaded."""
+    return any(
+        isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef))
+        and node.body[0].lineno <= line <= (node.end_lineno or line)
+        for node in ast.walk(ast.parse(source))
+    )
+
+
+def quickest_first(seconds: Mapping[str, float]) -> list[str]:
+    """Tests in an order that finds a failure soon: those about equally quick together, file by file among them.
+
+    A fixture of a module is made anew wherever tests of another module stood between.
+    """
+
+    def place(test: str) -> tuple[int, str, float]:
+        return max(0, math.ceil(math.log(max(seconds[test], 1e-6) / 0.1, 4))), test.partition("::")[0], seconds[test]
+
+    return sorted(seconds, key=place)
+
+
+def record(workers: int, stale: bool = False) -> Path:
+    """Runs the suite once with coverage by test; taken again from outputs/mutants while code and tests are the same.
+
+    Args:
+        stale: takes the last recording though code or tests have changed since.
+    """
+    if stale and (folders := [path.parent for path in OUT.glob("recorded-*/seconds.json")]):
+        return max(folders, key=lambda path: path.stat().st_mtime)
     digest = hashlib.sha256()
     for path in tracked():
-        if path.suffix in (".py", ".yaml", ".toml"):
+        if path.suffix in (".py", ".yaml", ".toml", ".json"):
             digest.update(path.read_bytes())
     folder = OUT / f"recorded-{digest.hexdigest()[:12]}"
     if (folder / "seconds.json").is_file():
@@ -219,27 +298,32 @@ def record(workers: int) -> Path:
     print("Recording which test reaches which line …", flush=True)
     copy = OUT / "copy-record"
     copy_tree(copy)
-    (copy / ".coveragerc").write_text(COVERAGE)
-    report = copy / "report.xml"
-    command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "-n", str(workers)]
-    command += [
-        "--cov=pet_cli",
-        "--cov-context=test",
-        "--cov-config=.coveragerc",
-        "--cov-report=",
-        f"--junitxml={report}",
-    ]
-    done = subprocess.run(command, cwd=copy, env=environment(copy), capture_output=True, text=True)
-    if done.returncode != 0:
+    (copy / ".coveragerc").write_text(COVERAGE.format(folder=copy))
+    (copy / "recording.py").write_text(PLUGIN)
+    command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "--tb=short", "-n", str(workers)]
+    extra = {"COVERAGE_PROCESS_START": str(copy / ".coveragerc"), "PYTEST_PLUGINS": "recording"}
+    done = subprocess.run(command, cwd=copy, env={**environment(copy), **extra}, capture_output=True, text=True)
+    if done.returncode not in (0, 1):
+        sys.exit(f"The tests do not run without a fault:\n{done.stdout[-2000:]}")
+    recorded = json.loads((copy / "recorded.json").read_text())
+    if recorded["failed"]:
+        # Such a test would kill every fault that it meets.
+        print(f"Left out, since they fail without a fault: {', '.join(recorded['failed'])}")
+    seconds = {
+        test: taken
+        for test, taken in recorded["seconds"].items()
+        # The tests of the patches themselves would notice each that is put in.
+        if test not in recorded["failed"] and not test.startswith("tests/test_mutants.py")
+    }
+    if len(recorded["failed"]) > len(seconds) // 20:
         sys.exit(f"The tests do not pass without a fault:\n{done.stdout[-2000:]}")
-    import xml.etree.ElementTree as tree
+    from coverage import Coverage
 
-    seconds: dict[str, float] = {}
-    for case in tree.parse(report).iter("testcase"):
-        module = str(case.get("classname")).replace(".", "/") + ".py"
-        seconds[f"{module}::{case.get('name')}"] = float(case.get("time") or 0)
+    combined = Coverage(data_file=str(copy / "combined"), config_file=False)
+    combined.combine([str(path) for path in copy.glob(".coverage.*")])
+    combined.save()
     folder.mkdir(parents=True, exist_ok=True)
-    shutil.copy(copy / ".coverage", folder / "coverage")
+    shutil.copy(copy / "combined", folder / "coverage")
     (folder / "seconds.json").write_text(json.dumps(seconds))
     shutil.rmtree(copy)
     return folder
@@ -262,42 +346,122 @@ def copy_tree(copy: Path) -> None:
 
 
 def environment(copy: Path) -> dict[str, str]:
-    return {**os.environ, "PYTHONPATH": str(copy), "OMP_NUM_THREADS": "1", "PYTHONDONTWRITEBYTECODE": "1"}
+    return {**os.environ, "PYTHONPATH": str(copy), "OMP_NUM_THREADS": "1"}
 
 
-def judge(mutant: Mutant, tests: list[str], copy: Path, limit: float) -> Result:
+class Chosen:
+    """A plugin of pytest: runs the chosen tests in the given order, and writes what became of them to a file.
+
+    They are chosen among what is collected, not named on the command line, where one that the fault took away (a case
+    of a parametrised test) would be an error of its own.
+    """
+
+    def __init__(self, tests: Sequence[str], verdict: Path) -> None:
+        self.place = {test: number for number, test in enumerate(tests)}
+        self.verdict = verdict
+        self.ran = 0
+        self.failed: str | None = None
+        self.broken: str | None = None
+
+    @pytest.hookimpl(trylast=True)
+    def pytest_collection_modifyitems(self, items: list[Any]) -> None:
+        kept = [item for item in items if item.nodeid in self.place]
+        items[:] = sorted(kept, key=lambda item: self.place[item.nodeid])
+
+    def pytest_collectreport(self, report: Any) -> None:
+        if report.failed:
+            self.broken = self.broken or report.nodeid
+
+    def pytest_runtest_logreport(self, report: Any) -> None:
+        self.ran += report.when == "call"
+        if report.failed:
+            self.failed = self.failed or report.nodeid
+
+    def pytest_sessionfinish(self) -> None:
+        self.verdict.write_text(json.dumps({"ran": self.ran, "failed": self.failed, "broken": self.broken}))
+
+
+def decided(verdict: Mapping[str, Any] | None) -> tuple[str, str | None]:
+    """A mutant's status and what killed it, of what `Chosen` wrote; None where the process ended without a word."""
+    if verdict is None:
+        return "killed", "the tests' process ended"
+    if verdict["failed"] is not None:
+        return "killed", verdict["failed"]
+    if verdict["broken"] is not None:
+        return "does not load", verdict["broken"]
+    return ("survived" if verdict["ran"] else "not reached"), None
+
+
+def _tests_in(copy: Path, tests: Sequence[str], stop: bool) -> None:
+    """What a process of the fork server does: runs tests within a copy, its output in a file there."""
+    os.setsid()
+    os.chdir(copy)
+    os.environ.update(environment(copy))
+    sys.path[:] = [
+        str(copy),
+        *(path for path in sys.path if not Path(path or ".").resolve().is_relative_to(ROOT / "scripts")),
+    ]
+    with (copy / "output.txt").open("w") as output:
+        os.dup2(output.fileno(), 1)
+        os.dup2(output.fileno(), 2)
+        files = list(dict.fromkeys(test.partition("::")[0] for test in tests))
+        options = ["-q", "-p", "no:cacheprovider", "--tb=short", *(["-x"] if stop else [])]
+        pytest.main([*options, *files], plugins=[Chosen(tests, copy / "verdict.json")])
+
+
+def run_tests(copy: Path, tests: Sequence[str], limit: float, stop: bool = True) -> dict[str, Any] | None:
+    """What `Chosen` says of tests within a copy; None where their process ended without a word.
+
+    Processes are forked from one that has imported torch and its kin already, which takes longer than most tests.
+
+    Raises:
+        TimeoutError: they ran past their time.
+    """
+    (copy / "verdict.json").unlink(missing_ok=True)
+    process = _SERVER.Process(target=_tests_in, args=(copy, tests, stop))
+    process.start()
+    process.join(limit)
+    if process.is_alive():
+        os.killpg(int(process.pid or 0), signal.SIGKILL)
+        process.join()
+        raise TimeoutError
+    path = copy / "verdict.json"
+    found: dict[str, Any] | None = json.loads(path.read_text()) if path.is_file() else None
+    return found
+
+
+def judge(mutant: Mutant, tests: Sequence[str], copy: Path, limit: float) -> Result:
     """Puts a fault into a copy and runs the tests that reach it, until one fails."""
 
     def result(status: str, by: str | None = None) -> Result:
         return Result(mutant.name, status, by, round(time.monotonic() - start, 1), len(tests), mutant.patch)
 
     start = time.monotonic()
-    applied = subprocess.run(
-        ["patch", "-p1", "-s", "-F3"], cwd=copy, input=mutant.patch, text=True, capture_output=True
-    )
+    file = mutant.lines[0][0]
+    after = patched(mutant.patch, copy, copy / "patched")
+    if after is None:
+        return result("does not apply")
+    if not tests:
+        return result("not reached")
     try:
-        if applied.returncode != 0:
-            return result("does not apply")
-        if not tests:
-            return result("not reached")
-        (copy / "chosen.txt").write_text("\n".join(tests))
-        command = [sys.executable, "-m", "pytest", "-x", "-q", "-p", "no:cacheprovider", "--tb=no", "@chosen.txt"]
-        try:
-            done = subprocess.run(
-                command, cwd=copy, env=environment(copy), capture_output=True, text=True, timeout=limit
-            )
-        except subprocess.TimeoutExpired:
-            return result("killed", "ran past its time")
-        if done.returncode == 0:
-            return result("survived")
-        failed = re.search(r"^(?:FAILED|ERROR) (\S+)", done.stdout, re.M)
-        return result("killed", failed[1] if failed else f"exit status {done.returncode}")
+        (copy / file).write_text(after, encoding="utf-8")
+        return result(*decided(run_tests(copy, tests, limit)))
+    except TimeoutError:
+        return result("killed", "ran past its time")
     finally:
-        undo = [path for path in {file for file, _ in mutant.lines} if (ROOT / path).is_file()]
-        for path in undo:
-            shutil.copy2(ROOT / path, copy / path)
-        for rest in (*copy.rglob("*.rej"), *copy.rglob("*.orig")):
-            rest.unlink()
+        shutil.copy2(ROOT / file, copy / file)
+
+
+def patched(patch: str, tree: Path, scratch: Path) -> str | None:
+    """The text of the one file that a patch changes, with the patch applied; None where it does not apply.
+
+    Args:
+        tree: where the file lies; nothing of it is changed.
+        scratch: a file to be written.
+    """
+    command = ["patch", "-p1", "-s", "-F3", "--batch", "--forward", "-r", "-", "-o", str(scratch)]
+    done = subprocess.run(command, cwd=tree, input=patch, text=True, capture_output=True)
+    return scratch.read_text(encoding="utf-8") if done.returncode == 0 else None
 
 
 def main() -> int:
@@ -307,9 +471,13 @@ def main() -> int:
     parser.add_argument("--workers", type=int, default=os.cpu_count() or 1)
     parser.add_argument("--limit", type=float, default=900.0, help="seconds for one fault")
     parser.add_argument("--only", default="", help="only faults whose name holds this")
+    parser.add_argument(
+        "--stale", action="store_true", help="choose tests by the last recording, whatever changed since"
+    )
     options = parser.parse_args()
     OUT.mkdir(parents=True, exist_ok=True)
-    reach = Reach(record(options.workers))
+    recorded = record(options.workers, options.stale)
+    reach = Reach(recorded)
     wanted = [*patches(), *drawn(options.n, options.seed)]
     wanted = [mutant for mutant in wanted if options.only in mutant.name]
     log = OUT / "results.jsonl"
@@ -317,7 +485,8 @@ def main() -> int:
     if log.is_file():
         for line in log.read_text(encoding="utf-8").splitlines():
             old = Result(**json.loads(line))
-            known[_mark(old.patch)] = old
+            if old.code == recorded.name:
+                known[old.patch] = old
     copies = [OUT / f"copy-{number}" for number in range(options.workers)]
     for copy in copies:
         copy_tree(copy)
@@ -326,7 +495,7 @@ def main() -> int:
         free = list(copies)
 
         def run(mutant: Mutant) -> Result:
-            old = known.get(_mark(mutant.patch))
+            old = known.get(mutant.patch)
             if old is not None and old.status == "killed":
                 return old
             tests = reach.tests(mutant.lines)
@@ -335,6 +504,7 @@ def main() -> int:
                 found = judge(mutant, tests, copy, options.limit)
             finally:
                 free.append(copy)
+            found.code = recorded.name
             stream.write(json.dumps(asdict(found)) + "\n")
             stream.flush()
             return found
@@ -343,16 +513,26 @@ def main() -> int:
             results.append(result)
             by = f" by {result.by}" if result.by else ""
             print(f"{number}/{len(wanted)} {result.status}{by}: {result.name} ({result.seconds} s)", flush=True)
+    in_doubt(results, copies[0], options.limit)
     for copy in copies:
         shutil.rmtree(copy)
     return summary(results)
 
 
-def _mark(patch: str) -> str:
-    return hashlib.sha256(patch.encode()).hexdigest()
+def in_doubt(results: Sequence[Result], copy: Path, limit: float) -> None:
+    """Runs the tests that killed once more without a fault: one that fails then has killed nothing."""
+    names = sorted({one.by for one in results if one.by is not None and "::" in one.by})
+    while names:
+        verdict = run_tests(copy, names, limit)
+        if verdict is None or verdict["failed"] is None:
+            return
+        names.remove(verdict["failed"])
+        for one in results:
+            if one.by == verdict["failed"]:
+                one.status = "in doubt"
 
 
-def summary(results: list[Result]) -> int:
+def summary(results: Sequence[Result]) -> int:
     """Prints the rates of both kinds and writes survivors.md."""
     own = {path.stem for path in PATCHES.glob("*.patch")}
     lines = ["# Faults that no test noticed", ""]
@@ -360,19 +540,19 @@ def summary(results: list[Result]) -> int:
         ("faults of tests/mutants", [one for one in results if one.name in own]),
         ("faults at random", [one for one in results if one.name not in own]),
     ):
-        killed = sum(one.status == "killed" for one in group)
-        if group:
-            print(f"{title}: {killed} of {len(group)} killed ({killed / len(group):.0%})")
+        counts = Counter(one.status for one in group)
+        judged = len(group) - counts["does not load"]
+        if judged:
+            rest = ", ".join(f"{n} {status}" for status, n in sorted(counts.items()) if status != "killed")
+            mean = sum(one.seconds for one in group) / len(group)
+            print(
+                f"{title}: {counts['killed']} of {judged} killed ({counts['killed'] / judged:.0%})"
+                f"{f'; {rest}' if rest else ''}; {mean:.0f} s each"
+            )
         for one in group:
             if one.status != "killed":
-                lines += [
-                    f"## {one.name}: {one.status}, {one.tests} tests",
-                    "",
-                    "```diff",
-                    one.patch.rstrip(),
-                    "```",
-                    "",
-                ]
+                heading = f"## {one.name}: {one.status}, {one.tests} tests"
+                lines += [heading, "", "```diff", one.patch.rstrip(), "```", ""]
     (OUT / "survivors.md").write_text("\n".join(lines), encoding="utf-8")
     print(f"The survivors: {OUT / 'survivors.md'}")
     return 0
