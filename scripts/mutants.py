@@ -443,13 +443,14 @@ def judge(mutant: Mutant, tests: Sequence[str], copy: Path, limit: float) -> Res
         return result("does not apply")
     if not tests:
         return result("not reached")
+    shutil.copy2(copy / file, copy / "before")
     try:
         (copy / file).write_text(after, encoding="utf-8")
         return result(*decided(run_tests(copy, tests, limit)))
     except TimeoutError:
         return result("killed", "ran past its time")
     finally:
-        shutil.copy2(ROOT / file, copy / file)
+        shutil.copy2(copy / "before", copy / file)  # with its time, by which Python knows that it is compiled
 
 
 def patched(patch: str, tree: Path, scratch: Path) -> str | None:
