@@ -476,6 +476,7 @@ def main() -> int:
         "--stale", action="store_true", help="choose tests by the last recording, whatever changed since"
     )
     options = parser.parse_args()
+    os.environ["OMP_NUM_THREADS"] = "1"  # of the fork server, and so of all that it forks
     OUT.mkdir(parents=True, exist_ok=True)
     recorded = record(options.workers, options.stale)
     reach = Reach(recorded)

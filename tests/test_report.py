@@ -10,6 +10,7 @@ import shlex
 from collections.abc import Callable
 from html.parser import HTMLParser
 from pathlib import Path
+from statistics import NormalDist
 from typing import Any
 
 import numpy as np
@@ -19,9 +20,9 @@ from pet_cli.config.build import build
 from pet_cli.errors import UserError
 from pet_cli.report import command, write_report
 from pet_cli.report.commands import commands
-from pet_cli.report.compare import by_setting, differences
+from pet_cli.report.compare import Verdict, by_setting, differences
 from pet_cli.report.runs import read_study
-from pet_cli.report.statistics import decompose, estimate, holm, paired_bootstrap
+from pet_cli.report.statistics import Comparison, decompose, estimate, holm, paired_bootstrap
 from pet_cli.report.values import natural, short
 from pet_cli.runs import states, store
 from pet_cli.tasks.metrics import Answers, evaluate, named
@@ -248,6 +249,21 @@ def test_bootstrap_sees_no_difference_where_there_is_none() -> None:
     own = paired_bootstrap(rng.choice([-1.0, 0.0, 1.0], p=[0.1, 0.8, 0.1], size=(3, 300)))
     assert own.low < 0 < own.high and own.p > 0.05
     assert paired_bootstrap(np.zeros((2, 50))).p == 1
+
+
+def test_the_bootstrap_of_many_examples_says_what_the_normal_distribution_does() -> None:
+    difference = np.repeat([1.0, -1.0], [220, 180])[None]
+    mean, error = 0.1, difference.std() / math.sqrt(400)
+    own = paired_bootstrap(difference)
+    assert (own.low, own.high) == pytest.approx((mean - 1.96 * error, mean + 1.96 * error), abs=0.008)
+    assert own.p == pytest.approx(2 * (1 - NormalDist().cdf(mean / error)), abs=0.012)  # 0.044, two-sided
+
+
+@pytest.mark.parametrize(("p", "clear"), [(0.001, True), (0.04, True), (0.06, False), (0.3, False)])
+def test_a_difference_is_clear_where_chance_would_bring_it_in_less_than_one_of_twenty(p: float, clear: bool) -> None:
+    verdict = Verdict("A", "B", Comparison(0.1, 0.0, 0.2, p, 1, 400))
+    assert verdict.clear == clear
+    assert ("is better than" in verdict.sentence()) == clear
 
 
 def test_bootstrap_does_not_trust_one_lucky_seed() -> None:
