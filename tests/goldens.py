@@ -161,8 +161,10 @@ class World:
         assert code == 0, said
         return folder
 
-    def attempt(self, folder: Path, *overrides: str, task: str = "meals", model: str = "bert") -> tuple[int, str]:
-        """As `train`; the exit status and all that was printed."""
+    def attempt(
+        self, folder: Path | None, *overrides: str, task: str = "meals", model: str = "bert"
+    ) -> tuple[int, str]:
+        """As `train`; the exit status and all that was printed. Without a folder, it is where runs lie by default."""
         given = {override.partition("=")[0] for override in overrides}
         own = {
             "task": task,
@@ -171,7 +173,7 @@ class World:
             "trainer.max_steps": "3",
             "device": "cpu",
             "baseline": "false",
-            "hydra.run.dir": str(folder),
+            **({} if folder is None else {"hydra.run.dir": str(folder)}),
         }
         if "model" not in given:
             own |= {"model.name": str(self.model(model)), "model.learning_rate": "1e-3"}

@@ -85,6 +85,12 @@ OF_OTHER_MODELS: dict[str, tuple[str, ...]] = {
     "prefix": ("tuning=prefix", "tuning.length=4"),
     "classifier": ("tuning=classifier",),
 }
+OF_OTHER_TARGETS: dict[str, tuple[str, ...]] = {
+    "full": (),
+    "classifier": ("tuning=classifier",),
+    "patterns": ("ensemble=patterns", "ensemble.weights=score"),
+}
+"""A number between two words, and several labels or none."""
 CASES = {
     **{f"{task}-{name}": (task, "bert", own) for name, own in OF_EACH_TASK.items() for task in ("meals", "pairs")},
     **{f"meals-{name}": ("meals", "bert", own) for name, own in OF_ONE.items()},
@@ -92,6 +98,11 @@ CASES = {
         f"{model}-{name}": ("meals", model, own)
         for model in ("gpt2", "t5", "bart")
         for name, own in OF_OTHER_MODELS.items()
+    },
+    **{
+        f"{task}-{name}": (task, "bert", own)
+        for task in ("degrees", "dishes")
+        for name, own in OF_OTHER_TARGETS.items()
     },
 }
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
+import re
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -431,3 +432,18 @@ def test_every_key_is_moved_once() -> None:
                 name = SAME_KEYS[name]
                 rows |= set(table[name])
             assert _own(path) - OF_THE_HUB <= rows, path
+
+
+def test_a_run_lies_by_day_time_task_and_mode_with_nothing_of_hydras(
+    world: World, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    code, said = world.attempt(None, "tuning=zero_shot")
+    assert code == 0, said
+    (run,) = tmp_path.glob("outputs/2*/*")
+    assert re.fullmatch(
+        r"\d{4}-\d\d-\d\d/\d\d-\d\d-\d\d-\d+_meals_zero_shot", str(run.relative_to(tmp_path / "outputs"))
+    )
+    assert (tmp_path / "outputs" / "latest").resolve() == run
+    assert {path.name for path in tmp_path.iterdir()} == {"outputs"}
+    assert not [path for path in run.rglob("*") if path.name == ".hydra" or path.suffix == ".log"]
