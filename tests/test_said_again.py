@@ -19,7 +19,7 @@ from pet_cli.runs.store import softmax
 
 _TWO = ("ensemble.patterns=[p0,p1]", "ensemble.seeds=1")
 _PET = (*_TWO, "ensemble.student_steps=2")
-_SHORT = ("trainer.max_steps=2", "save_model=always")
+_SHORT = ("trainer.max_steps=2", "save_model=always", "baseline=false")
 
 MODES: dict[str, tuple[str, ...]] = {
     "full": ("tuning=full",),

@@ -16,24 +16,28 @@ import torch
 from pet_cli.errors import UserError
 
 _TOKENIZERS = ("tokenizer.json", "vocab.txt", "vocab.json", "*.model")
-_JSON = ("config.json", "tokenizer.json", "tokenizer_config.json", "special_tokens_map.json", "added_tokens.json")
+_JSON = ("tokenizer.json", "tokenizer_config.json", "special_tokens_map.json", "added_tokens.json")
 _INDEX = "model.safetensors.index.json"
 _POINTER = b"version https://git-lfs"
 _MAY_LACK = re.compile(r"(^|\.)(pooler\.|position_ids$|token_type_ids$|final_logits_bias$)")
 """What published checkpoints lack and nothing here reads, or a buffer of constants."""
 
 
-def check_files(name: str, folder: Path) -> None:
-    """Raises `UserError` for a file of a model's folder that is missing or damaged."""
-    for file in _JSON:
-        if (folder / file).is_file():
-            _json(name, folder / file)
+def check_config(name: str, folder: Path) -> None:
+    """Raises `UserError` where a model's folder has no configuration, or a damaged one."""
     config = folder / "config.json"
     if not config.is_file():
         inside = " It is a run's folder; its model is in model/." if (folder / "model").is_dir() else ""
         raise UserError(f"model.name={name}: {config}: no such file.{inside}")
     if not _json(name, config).get("model_type"):
         raise UserError(f"model.name={name}: {config} names no model_type.")
+
+
+def check_files(name: str, folder: Path) -> None:
+    """Raises `UserError` for a file of weights or of a tokenizer that is missing or damaged."""
+    for file in _JSON:
+        if (folder / file).is_file():
+            _json(name, folder / file)
     for path in _weights(name, folder):
         _safetensors(name, path)
     if not any(next(folder.glob(pattern), None) for pattern in _TOKENIZERS):

@@ -18,7 +18,7 @@ from pet_cli.models import places, smollm2
 from pet_cli.models.base import LanguageModel, Tokenized
 from pet_cli.models.decoder_only import DecoderOnlyLM
 from pet_cli.models.encoder_decoder import KINDS, EncoderDecoderLM
-from pet_cli.models.integrity import check_files, check_tokenizer, check_weights
+from pet_cli.models.integrity import check_config, check_files, check_tokenizer, check_weights
 from pet_cli.models.masked import MaskedLM
 
 TINY_T5 = "~/.cache/pet/t5-tiny"
@@ -88,12 +88,14 @@ def _load(
         advice = " `make t5 CORPUS=FOLDER` in a checkout pretrains it." if name == TINY_T5 else ""
         raise UserError(f"model.name={name}: no such folder.{advice}")
     if folder.is_dir():
-        check_files(name, folder)
+        check_config(name, folder)
     else:
         hub.prepare()
     options: dict[str, Any] = {"revision": revision, "trust_remote_code": trust_remote_code}
     config = _config(name, source, options)
     family = _family(name, config, trust_remote_code)
+    if folder.is_dir():  # only now, for a model of no known family is not mended by its files
+        check_files(name, folder)
     model = _model(name, source, config, family, options, head)
     tokenizer = _tokenizer(name, source, options)
     check_tokenizer(name, model, tokenizer, padded=family is not _DECODER_ONLY)
