@@ -85,7 +85,7 @@ def test_a_method_without_a_model_says_so(capsys: pytest.CaptureFixture[str]) ->
     [
         (metrics(0.50, majority=0.50, zero_shot=0.45), "No better than always saying the commonest label."),
         (metrics(0.60, majority=0.50, zero_shot=0.60), "Training did not help"),
-        (metrics(0.60, majority=0.50, zero_shot=0.58), "cannot tell it from chance"),
+        (metrics(0.60, majority=0.50, zero_shot=0.58), "too few test examples"),
         (metrics(0.80, majority=0.50, zero_shot=0.60), ""),
         (metrics(0.80, majority=None, zero_shot=None), ""),
     ],
@@ -109,3 +109,5 @@ def test_a_template_is_filled_and_cut_where_the_text_is_long() -> None:
     assert fill(template, {"a": "One", "b": "two"}) == "One ? [MASK], two."
     line = fill(template, {"a": "word " * 40, "b": "short text"}, width=50)
     assert len(line) <= 50 and line.endswith("? [MASK], short text.") and "…" in line
+    line = fill(Template.parse("{a:strip}? {mask}"), {"a": "word " * 40}, width=30)
+    assert line.endswith("…? [MASK]"), "what is stripped is the text's end, not the cut's"

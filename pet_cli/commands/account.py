@@ -152,9 +152,9 @@ def verdict(metrics: Mapping[str, Any]) -> str:
     if majority is not None and value <= majority:
         return "No better than always saying the commonest label."
     if zero_shot is not None and value <= zero_shot:
-        return "Training did not help: the model as it is does as well with this prompt."
+        return "Training did not help: the model as it is does as well."
     if zero_shot is not None and low <= zero_shot:
-        return "Better than zero-shot, but so many test examples cannot tell it from chance."
+        return "Better than zero-shot, but on too few test examples to be sure."
     return ""
 
 

@@ -236,25 +236,21 @@ def _source_of_part(part: Part) -> str:
 
 def fill(template: Template, fields: Mapping[str, str], mask: str = "[MASK]", width: int = 70) -> str:
     """A template with an example's texts, as a line for people: the longest texts are cut until it fits `width`."""
-    texts = {name: " ".join(fields[name].split()) for name in template.fields}
-    room = width - len(_line(template, dict.fromkeys(texts, ""), mask))
-    while sum(map(len, texts.values())) > max(room, 8 * len(texts)):
-        longest = max(texts, key=lambda name: len(texts[name]))
-        texts[longest] = texts[longest].removesuffix("…")[:-1].rstrip() + "…"
-    return _line(template, texts, mask)
-
-
-def _line(template: Template, fields: Mapping[str, str], mask: str) -> str:
-    parts = []
-    for part in template.parts:
-        if isinstance(part, Text):
-            parts.append(part.text)
-        elif isinstance(part, Field):
-            parts.append(part.value(fields))
-        elif isinstance(part, Mask):
-            parts.append(mask)
-        elif isinstance(part, Border):
-            parts.append(" | ")
-        else:
-            parts.append(part.text or f"{{{part.count} trainable}}")
+    parts = [_shown(part, fields, mask) for part in template.parts]
+    texts = [place for place, part in enumerate(template.parts) if isinstance(part, Field)]
+    while len("".join(parts)) > width and max((len(parts[place]) for place in texts), default=0) > 8:
+        longest = max(texts, key=lambda place: len(parts[place]))
+        parts[longest] = parts[longest].removesuffix("…")[:-1].rstrip() + "…"
     return "".join(parts)
+
+
+def _shown(part: Part, fields: Mapping[str, str], mask: str) -> str:
+    if isinstance(part, Text):
+        return part.text
+    if isinstance(part, Field):
+        return " ".join(part.value(fields).split())
+    if isinstance(part, Mask):
+        return mask
+    if isinstance(part, Border):
+        return " | "
+    return part.text or f"{{{part.count} trainable}}"
