@@ -221,7 +221,7 @@ _SCORING: dict[str, dict[str, Move]] = {
     "soft": {
         "init": Move("random", _FROZEN),
         "learning_rate": Move("0.5", _FROZEN, {"predictions": OTHER, "tensors": OTHER}),
-        "anchor": Move("100", _FROZEN, {"predictions": OTHER, "tensors": OTHER}),
+        "anchor": Move("1000", _FROZEN, {"predictions": OTHER, "tensors": OTHER}),
     },
 }
 

@@ -90,7 +90,7 @@ def test_a_random_start_is_as_large_as_the_models_rows_and_follows_the_seed(mode
 def test_on_a_frozen_model_the_vectors_alone_train_and_the_encoder_runs_once(model_of: ModelOf) -> None:
     lm = model_of("bert")
     before = {name: tensor.clone() for name, tensor in lm.model.state_dict().items()}
-    learner = learner_of(lm, "zero_shot", "soft")
+    learner = learner_of(lm, "zero_shot", "soft", anchor=0.0)
     runs: list[int] = []
     hook = lm.model.base_model.register_forward_hook(lambda module, inputs, output: runs.append(1))
     try:
@@ -107,7 +107,7 @@ def test_on_a_frozen_model_the_vectors_alone_train_and_the_encoder_runs_once(mod
 
 @pytest.mark.parametrize("mode", ["full", "head", "soft_prompt", "prefix", "lora"])
 def test_the_vectors_train_beside_what_the_mode_trains(mode: str, model_of: ModelOf) -> None:
-    learner = learner_of(model_of("bert"), mode, "soft")
+    learner = learner_of(model_of("bert"), mode, "soft", anchor=0.0)
     start = label_vectors(learner).vectors.detach().clone()
     report = train(learner, learner.encode(ROWS), TARGETS, TrainSettings(steps=10, learning_rate=1e-3))
     assert report.losses[-1] < report.losses[0]
