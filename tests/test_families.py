@@ -112,7 +112,7 @@ def test_a_prompt_that_is_not_cut_has_the_tokenizers_own_ids(lm: MaskedLM, case:
 @torch.inference_mode()
 def test_scores_at_the_mask_are_the_models_own_logits_alone_and_padded(lm: MaskedLM, case: Case) -> None:
     prompts = PromptEncoder(lm.tokenizer, Template.parse(case.template), POSITIONS).encode(ROWS)
-    glued = Template.parse(case.template).glued()
+    glued = Template.parse(case.template).mask_without_space()
     words = ("great", "terrible", "maybe")
     ids = Answers(tuple(tuple(word_ids(lm.tokenizer, word, space=not glued)) for word in words))
     columns = torch.tensor(ids.ids).flatten()
@@ -151,7 +151,7 @@ def test_the_mask_filled_with_a_label_word_reads_as_the_sentence_itself(
 ) -> None:
     parsed = Template.parse(template)
     [prompt] = PromptEncoder(lm.tokenizer, parsed, POSITIONS).encode([{}])
-    [word] = word_ids(lm.tokenizer, "great", space=not parsed.glued())
+    [word] = word_ids(lm.tokenizer, "great", space=not parsed.mask_without_space())
     filled = [word if token == lm.tokenizer.mask_token_id else token for token in prompt.ids]
     own = lm.tokenizer(text)["input_ids"]
     if FAMILIES[family].tokenizer_class in ("AlbertTokenizer", "XLMRobertaTokenizer", "DebertaV2Tokenizer"):

@@ -557,5 +557,5 @@ def test_words_behind_a_prefix_read_it_and_themselves() -> None:
 
 def test_label_words_of_several_tokens_are_kept_whole(kind: str, lm: LanguageModel) -> None:
     verbalizer = ManualVerbalizer({"a": {"not so bad": 1.0}, "b": {"great": 1.0}}, option("scoring", "words"))
-    ids = label_answers(lm, verbalizer, glued=False).ids
+    ids = label_answers(lm, verbalizer, mask_without_space=False).ids
     assert len(ids[0]) > 1 and lm.tokenizer.decode(ids[0]).strip() == "not so bad"

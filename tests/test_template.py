@@ -77,7 +77,7 @@ def test_a_template_knows_its_fields_and_masks() -> None:
     ],
 )
 def test_a_mask_is_glued_where_no_space_stands_before_it(source: str, glued: bool) -> None:
-    assert Template.parse(source).glued() is glued
+    assert Template.parse(source).mask_without_space() is glued
 
 
 @pytest.mark.parametrize(

@@ -27,7 +27,7 @@ def check_words(configs: Sequence[PetConfig]) -> None:
             continue
         verbalizer = registry.implementation("scoring", one.scoring.name)(one.words, one.scoring)
         try:
-            label_answers(known[key], verbalizer, one.glued)
+            label_answers(known[key], verbalizer, one.mask_without_space)
         except UserError as error:
             raise UserError(f"model.name={one.model.name}: {error}") from None
 
@@ -38,8 +38,8 @@ class _Asked:
     def __init__(self, config: PetConfig) -> None:
         self.model, self.scoring = config.model, config.scoring
         self.words = resolve.verbalizer_words(config)
-        self.glued = resolve.prompt_template(config).glued()
-        self.key = repr((self.model, self.scoring, self.words, self.glued))
+        self.mask_without_space = resolve.prompt_template(config).mask_without_space()
+        self.key = repr((self.model, self.scoring, self.words, self.mask_without_space))
 
     def __eq__(self, other: object) -> bool:
         return isinstance(other, _Asked) and self.key == other.key

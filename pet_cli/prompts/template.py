@@ -126,7 +126,7 @@ class Template:
     def soft(self) -> tuple[Soft, ...]:
         return tuple(part for part in self.parts if isinstance(part, Soft))
 
-    def glued(self) -> bool:
+    def mask_without_space(self) -> bool:
         """Whether the (first) mask stands right behind a character, as in `({mask})`: its word has no space."""
         before = ""
         for part in self.parts:

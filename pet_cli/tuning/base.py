@@ -251,7 +251,7 @@ class PromptLearner(Learner):
 
     def __init__(self, *args: Any, verbalizer: Verbalizer, **options: Any) -> None:
         super().__init__(*args, **options)
-        self.answers = label_answers(self.lm, verbalizer, self.template.glued())
+        self.answers = label_answers(self.lm, verbalizer, self.template.mask_without_space())
         verbalizer.bind(self.lm, self.answers)
         self.verbalizer = verbalizer.to(self.lm.device)
 
@@ -265,10 +265,14 @@ class PromptLearner(Learner):
             UserError: one without a token, or with more than the model has room for.
         """
         [mask] = (part for part in self.template.parts if isinstance(part, Mask))
-        glued = self.template.glued()
+        mask_without_space = self.template.mask_without_space()
 
         def tokens(text: str) -> tuple[int, ...]:
-            ids = tuple(word_ids(self.lm.tokenizer, mask.candidate(text), space=not glued)) if text.strip() else ()
+            ids = (
+                tuple(word_ids(self.lm.tokenizer, mask.candidate(text), space=not mask_without_space))
+                if text.strip()
+                else ()
+            )
             if not 0 < len(ids) <= self.lm.room:
                 raise UserError(
                     f"the candidate '{text[:60]}' is {len(ids)} tokens for this model; 1 to {self.lm.room} are allowed."
@@ -422,7 +426,7 @@ class AtMask(MaskOutput):
         return self.learner.score_answers(self, answers)
 
 
-def label_answers(lm: LanguageModel | Tokenized, verbalizer: Verbalizer, glued: bool) -> Answers:
+def label_answers(lm: LanguageModel | Tokenized, verbalizer: Verbalizer, mask_without_space: bool) -> Answers:
     """The token ids of each label word, in the order of `verbalizer.flat`.
 
     Raises:
@@ -432,7 +436,7 @@ def label_answers(lm: LanguageModel | Tokenized, verbalizer: Verbalizer, glued: 
     tokenizer = lm.tokenizer
     found: list[tuple[int, ...]] = []
     for word in verbalizer.flat:
-        pieces = tuple(word_ids(tokenizer, word, space=not glued))
+        pieces = tuple(word_ids(tokenizer, word, space=not mask_without_space))
         if word in tokenizer.all_special_tokens:
             raise UserError(f"verbalizer: '{word}' is a special token of this model, no word. Choose another word.")
         if tokenizer.unk_token_id in pieces:
