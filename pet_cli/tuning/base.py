@@ -327,7 +327,7 @@ class PromptLearner(Learner):
 
     def penalty(self, examples: int) -> Tensor | float:
         """What the loss gains whatever the batch: the verbalizer's and the mode's own."""
-        penalties = (self.verbalizer.penalty(examples), self.hold(examples))
+        penalties = (self.verbalizer.penalty(examples), self.l2_sp(examples))
         return sum((penalty for penalty in penalties if penalty is not None), start=0.0)
 
     def vocabulary_scores(self, batch: Batch, places: Tensor) -> Tensor:
@@ -342,8 +342,10 @@ class PromptLearner(Learner):
         with self.attached():
             return self.lm.word_scores(self.lm.encode(batch, self.embeds(batch)).float()[places], None)
 
-    def hold(self, examples: int) -> Tensor | None:
-        """What the loss gains for the distance of what trains from its start `[]`, by how many examples there are."""
+    def l2_sp(self, examples: int) -> Tensor | None:
+        """What the loss gains for the distance of what trains from its start `[]`, by how many examples there are: an
+        L2-SP penalty (Li, Grandvalet and Davoine, ICML 2018).
+        """
         return None
 
     def parameter_groups(self, learning_rate: float) -> list[dict[str, Any]]:

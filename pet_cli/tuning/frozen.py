@@ -19,7 +19,7 @@ class FrozenLearner(PromptLearner):
     (no dropout) unless `settings.dropout`.
 
     Where examples are few, a mode whose settings have an `anchor` is held to its start: the loss gains
-    anchor * ((anchor_until / examples)^2 - 1) * `moved()`, nothing from `anchor_until` examples on. Thousands of
+    anchor * ((anchor_until / examples)^2 - 1) * `distance()`, nothing from `anchor_until` examples on. Thousands of
     numbers in front of every text learn 32 examples by heart and unlearn what the model knew; with 128 they need no
     holding.
     """
@@ -47,14 +47,14 @@ class FrozenLearner(PromptLearner):
         """What is saved, by name; where a network makes it, what the network says."""
         return self.own_parameters()
 
-    def moved(self) -> Tensor:
+    def distance(self) -> Tensor:
         """How far what trains is from its start `[]`: the squared distances of all vectors, each divided by the squared
         length that such a vector has in the model."""
         raise NotImplementedError
 
-    def hold(self, examples: int) -> Tensor | None:
+    def l2_sp(self, examples: int) -> Tensor | None:
         pull = self.settings.pull(examples)
-        return pull * self.moved() if pull else None
+        return pull * self.distance() if pull else None
 
     def parameter_groups(self, learning_rate: float) -> list[dict[str, Any]]:
         own = list(self.own_parameters().values())

@@ -73,7 +73,7 @@ class HeadLearner(ZeroShotLearner):
             bias = bias.index_copy(0, words, self.rows["bias"])
         return F.linear(self.transform(hidden), weight, bias)
 
-    def hold(self, examples: int) -> Tensor:
+    def l2_sp(self, examples: int) -> Tensor:
         pairs = zip(self.transform.parameters(), self.start, strict=True)
         distance = torch.stack([(now - before).square().sum() for now, before in pairs]).sum()
         return self.settings.anchor / examples * distance

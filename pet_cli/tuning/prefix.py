@@ -66,7 +66,7 @@ class PrefixLearner(FrozenLearner):
         """Keys and values of all places, `[length, numbers]`."""
         return self.flat if self.network is None else self.flat + self.network(self.inputs)  # type: ignore[no-any-return]
 
-    def moved(self) -> Tensor:
+    def distance(self) -> Tensor:
         return ((self.prefix() - self.start).square() * self.weights).sum()
 
     def own_parameters(self) -> dict[str, nn.Parameter]:

@@ -64,7 +64,7 @@ class SoftLearner(FrozenLearner):
         own = F.embedding(batch.soft.clamp(min=0), self.prompt_vectors()).to(looked_up.dtype)  # [B, T, E]
         return torch.where(batch.soft.unsqueeze(-1) >= 0, own, looked_up)
 
-    def moved(self) -> Tensor:
+    def distance(self) -> Tensor:
         return ((self.prompt_vectors() - self.start) / self.scale).square().mean(dim=1).sum()
 
     def parameter_groups(self, learning_rate: float) -> list[dict[str, Any]]:
