@@ -118,7 +118,7 @@ class OneNumber(Learner):
         self.labels = ["no", "yes"]
         self.batch_size = 8
         self.lm: Any = SimpleNamespace(model=nn.Linear(1, 1).eval(), device=torch.device("cpu"))
-        self.settings = SimpleNamespace(dropout=True)
+        self.settings = SimpleNamespace(drops_out=True)
         self.seen: list[list[int]] = []
         self.dropout_at_dev: list[bool] = []
 

@@ -268,11 +268,8 @@ class PromptLearner(Learner):
         mask_without_space = self.template.mask_without_space()
 
         def tokens(text: str) -> tuple[int, ...]:
-            ids = (
-                tuple(word_ids(self.lm.tokenizer, mask.candidate(text), space=not mask_without_space))
-                if text.strip()
-                else ()
-            )
+            asked = mask.candidate(text)
+            ids = tuple(word_ids(self.lm.tokenizer, asked, space=not mask_without_space)) if asked else ()
             if not 0 < len(ids) <= self.lm.room:
                 raise UserError(
                     f"the candidate '{text[:60]}' is {len(ids)} tokens for this model; 1 to {self.lm.room} are allowed."
