@@ -16,6 +16,7 @@ from pet_cli.config.build import option
 from pet_cli.data.examples import Example
 from pet_cli.ensembles.combine import combine, confidence_weights, fit_weights, log_softmax
 from pet_cli.ensembles.distillation import new_counts
+from pet_cli.ensembles.members import MemberResult, member_rows, spread_of
 
 SMALL = ("model=random", "trainer.max_steps=3", "data.shots=4", "data.max_test=24", "ensemble.patterns=[p0,p1,p2]")
 
@@ -34,6 +35,9 @@ def test_mean_of_probabilities_by_hand() -> None:
 def test_mean_of_logits_is_the_normalised_geometric_mean() -> None:
     answer = np.exp(combine(logs([[0.9, 0.1]], [[0.2, 0.8]]), "logits"))
     first, second = (0.9 * 0.2) ** 0.5, (0.1 * 0.8) ** 0.5
+    assert answer == pytest.approx(np.array([[first, second]]) / (first + second))
+    answer = np.exp(combine(logs([[0.9, 0.1]], [[0.2, 0.8]]), "logits", np.array([3, 1])))
+    first, second = 0.9**0.75 * 0.2**0.25, 0.1**0.75 * 0.8**0.25
     assert answer == pytest.approx(np.array([[first, second]]) / (first + second))
 
 
@@ -78,6 +82,28 @@ def test_confident_members_count_more_and_equal_ones_alike() -> None:
     assert weights[1, 0] > 100 * weights[0, 0]
     members = logs([[0.7, 0.3]], [[0.3, 0.7]])
     assert confidence_weights(members)[0] == pytest.approx(confidence_weights(members)[1])
+
+
+def test_members_stand_in_the_metrics_with_their_shares_and_their_spread() -> None:
+    told = {name: {"score": score, "accuracy": score} for name, score in (("p0", 0.6), ("p1", 0.9), ("p2", 0.3))}
+    results = [MemberResult(name, {}, metrics) for name, metrics in told.items()]
+    rows = member_rows(results, np.array([1.0, 2.0, 1.0]))
+    assert [(row["name"], row["score"], row["accuracy"]) for row in rows] == [
+        ("p0", 0.6, 0.6),
+        ("p1", 0.9, 0.9),
+        ("p2", 0.3, 0.3),
+    ]
+    assert [row["weight"] for row in rows] == [0.25, 0.5, 0.25]
+    by_example = member_rows(results, np.array([[1.0, 1.0], [2.0, 1.0], [1.0, 2.0]]))
+    assert [row["weight"] for row in by_example] == [0.25, 0.375, 0.375]
+    assert spread_of(rows) == {
+        "mean": pytest.approx(0.6),
+        "std": pytest.approx(0.3),  # n - 1
+        "best": "p1",
+        "best_score": 0.9,
+        "worst_score": 0.3,
+    }
+    assert spread_of(rows[:1])["std"] is None
 
 
 def test_dev_weights_find_the_member_that_knows() -> None:
