@@ -6,6 +6,7 @@ import json
 import shutil
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -14,10 +15,11 @@ from goldens import World, pet, read, read_rows
 from safetensors.torch import load_file, save_file
 
 from pet_cli.base.memo import Memo
-from pet_cli.config.build import option
+from pet_cli.config.build import build, option
 from pet_cli.models.loading import load
 from pet_cli.models.places import located, stamp
 from pet_cli.prompts.template import Template
+from pet_cli.runs.session import Session
 from pet_cli.tuning.zero_shot import ZeroShotLearner
 from pet_cli.verbalizers.manual import ManualVerbalizer
 
@@ -171,3 +173,34 @@ def test_loading_a_model_leaves_the_random_state(world: World) -> None:
     for name in names:
         load(name, device="cpu")
         assert torch.equal(torch.get_rng_state(), before)
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "handed_on"),
+    [
+        ("model.revision", "older", {"revision": "older"}),
+        ("model.trust_remote_code", True, {"trust_remote_code": True}),
+        ("model.name", "another/model", {"name": "another/model"}),
+        ("precision", "bf16", {"precision": "bf16"}),
+        ("device", "mps", {"device": "mps"}),
+        ("tuning", "classifier", {"head": False}),
+    ],
+)
+def test_a_session_loads_another_model_where_any_key_of_it_is_another(
+    monkeypatch: pytest.MonkeyPatch, key: str, value: Any, handed_on: dict[str, Any]
+) -> None:
+    loaded: list[dict[str, Any]] = []
+
+    def stand_in(name: str, **how: Any) -> SimpleNamespace:
+        loaded.append({"name": name, **how})
+        return SimpleNamespace(restore=lambda: None, number=len(loaded))
+
+    monkeypatch.setattr("pet_cli.models.loading.load", stand_in)
+    groups = {"task": "reviews", "model": "custom"}
+    settings = {"model.name": "some/model", "device": "cpu", "precision": "fp32"}
+    first = build(groups, settings)
+    other = build({**groups, key: value}, settings) if key == "tuning" else build(groups, {**settings, key: value})
+    session = Session()
+    numbers = [session.language_model(config).number for config in (first, other, first, other)]  # type: ignore[attr-defined]
+    assert numbers == [1, 2, 1, 2]
+    assert loaded[1] == {**loaded[0], **handed_on} != loaded[0]
