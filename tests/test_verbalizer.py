@@ -177,6 +177,13 @@ def test_each_word_set_votes_and_the_mean_probability_breaks_ties() -> None:
     assert shared == pytest.approx([0.5, 0.5])
 
 
+def test_one_vote_more_wins_however_many_word_sets_vote() -> None:
+    sets = 201
+    voting = verbalizer("vote", [f"a{i}" for i in range(sets)], [f"b{i}" for i in range(sets)])
+    barely = [1.01 if i < 101 else 0.001 for i in range(sets)]  # 101 votes by a hair, 100 lost by far
+    assert voting.label_scores(log_of(*barely, *[1.0] * sets)).argmax() == 0
+
+
 @pytest.mark.parametrize("combine", COMBINATIONS)
 def test_equal_words_make_equal_labels_except_that_sum_favours_more_words(combine: str) -> None:
     unequal = (["a1", "a2", "a3"], ["b1"])

@@ -69,7 +69,7 @@ def _titled(name: str) -> str:
 def _task(config: Mapping[str, Any]) -> str:
     name = str(config["task"]["name"])
     about = conf_files.about("task", name) if name in conf_files.options("task") else ""
-    what = re.sub(r" \([^)]*\)$", "", about.partition(": ")[2])  # without who made it
+    what = re.split(r"(?<=[?.]) ", about.partition(": ")[2])[0]  # without who made it and where it lies
     path = config["data"].get("path")
     return f"{name}: {what or about}" if about and name != "custom" else f"{name}, {path}"
 

@@ -81,11 +81,12 @@ class ManualVerbalizer(Verbalizer):
         return torch.logsumexp(scores + log_weights, dim=-1)
 
     def _votes(self, word_scores: Tensor) -> Tensor:
-        """Log of each label's share of votes; a tie is broken by the mean probability, a hundredth of a vote."""
+        """Log of each label's share of votes; a tie is broken by the mean probability, which never outweighs a vote."""
         probabilities = word_scores[:, self.columns].softmax(dim=1)  # of the labels in each word set
         best = (probabilities == probabilities.amax(dim=1, keepdim=True)).to(probabilities)
         votes = (best / best.sum(dim=1, keepdim=True)).mean(dim=-1)  # labels that tie in a set share its vote
-        return (0.99 * votes + 0.01 * probabilities.mean(dim=-1)).log()
+        tie = min(0.01, 0.5 / self.columns.shape[1])  # less than the share of one vote, however many word sets
+        return ((1 - tie) * votes + tie * probabilities.mean(dim=-1)).log()
 
     def loss(self, mask: MaskOutput, targets: Tensor, weight: Tensor | None = None, temperature: float = 1.0) -> Tensor:
         if self.settings.combine != "vote":
