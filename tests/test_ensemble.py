@@ -13,10 +13,11 @@ from hypothesis import strategies as st
 
 from pet_cli.commands.cli import main
 from pet_cli.config.build import option
-from pet_cli.data.examples import Example
+from pet_cli.data.examples import Example, Split
 from pet_cli.ensembles.combine import combine, confidence_weights, fit_weights, log_softmax
 from pet_cli.ensembles.distillation import new_counts
 from pet_cli.ensembles.members import MemberResult, member_rows, spread_of
+from pet_cli.ensembles.views import ViewsLearner
 
 SMALL = ("model=random", "trainer.max_steps=3", "data.shots=4", "data.max_test=24", "ensemble.patterns=[p0,p1,p2]")
 
@@ -82,6 +83,18 @@ def test_confident_members_count_more_and_equal_ones_alike() -> None:
     assert weights[1, 0] > 100 * weights[0, 0]
     members = logs([[0.7, 0.3]], [[0.3, 0.7]])
     assert confidence_weights(members)[0] == pytest.approx(confidence_weights(members)[1])
+
+
+def test_each_view_of_a_shared_model_reads_all_that_trains_it_and_all_that_chooses_its_checkpoint() -> None:
+    examples = tuple(Example(row, {"text": str(row)}, row % 2) for row in range(5))
+    splits = {
+        "train": Split("train", examples[:2]),
+        "dev": Split("dev", examples[2:3]),
+        "test": Split("test", examples),
+    }
+    rows = {name: [example.row for example in own.examples] for name, own in ViewsLearner.spread(splits, 3).items()}
+    assert rows == {"train": [0, 1] * 3, "dev": [2] * 3}
+    assert list(ViewsLearner.spread({**splits, "dev": Split("dev", ())}, 2)) == ["train"]
 
 
 def test_members_stand_in_the_metrics_with_their_shares_and_their_spread() -> None:
