@@ -184,3 +184,59 @@ def test_a_student_with_a_prompt_trains_as_the_members_or_else_whole() -> None:
     for tuning, wanted in (("lora", "lora"), ("zero_shot", "full")):
         config = compose(["ensemble=pet_small", f"tuning={tuning}"])
         assert config.ensemble.student_tuning == option("tuning", wanted)
+
+
+LORA_AND_IPET = {"task": "reviews", "model": "random", "tuning": "lora", "ensemble": "ipet", "scoring": "words"}
+
+
+@pytest.mark.parametrize(
+    ("key", "refused", "taken"),
+    [
+        ("seed", -1, 0),
+        ("seed", 2**32, 2**32 - 1),
+        ("model.learning_rate", 0, 1e-9),
+        ("data.shots", -1, 0),
+        ("data.dev_shots", -1, 0),
+        ("data.max_test", 0, 1),
+        ("data.max_unlabeled", 0, 1),
+        ("data.test_fraction", 0, 0.01),
+        ("data.test_fraction", 1, 0.99),
+        ("data.seed", -1, 0),
+        ("trainer.max_steps", 0, 1),
+        ("trainer.learning_rate", 0, 1e-9),
+        ("trainer.learning_rate", 100, 99),
+        ("trainer.batch_size", 0, 1),
+        ("trainer.eval_batch_size", 0, 1),
+        ("trainer.max_length", 7, 8),
+        ("trainer.weight_decay", -0.1, 0),
+        ("trainer.weight_decay", 101, 100),
+        ("trainer.warmup", -0.1, 0),
+        ("trainer.warmup", 1, 0.99),
+        ("trainer.grad_clip", -1, 0),
+        ("trainer.eval_every", 0, 1),
+        ("trainer.seed", 2**32, 2**32 - 1),
+        ("scoring.learned_rate", 0, 0.01),
+        ("scoring.learned_penalty", -0.1, 0),
+        ("tuning.epochs", 0, 1),
+        ("tuning.min_steps", 0, 1),
+        ("tuning.rank", 0, 1),
+        ("tuning.alpha", 0, 0.1),
+        ("tuning.learning_rate", 0, 1e-9),
+        ("ensemble.seeds", 0, 1),
+        ("ensemble.alpha", -0.1, 0),
+        ("ensemble.alpha", 1, 0.99),
+        ("ensemble.temperature", 0, 0.1),
+        ("ensemble.unlabeled_batch_size", 0, 1),
+        ("ensemble.student_steps", 0, 1),
+        ("ensemble.student_batch_size", 0, 1),
+        ("ensemble.generations", 0, 1),
+        ("ensemble.subset", 0, 0.1),
+        ("ensemble.subset", 1.1, 1),
+        ("ensemble.growth", 1, 1.1),
+        ("ensemble.first", 0, 1),
+    ],
+)
+def test_a_number_is_taken_to_the_end_of_its_range_and_no_further(key: str, refused: float, taken: float) -> None:
+    build(LORA_AND_IPET, {key: taken}).check()
+    with pytest.raises(UserError, match=f"^{re.escape(key)}="):
+        build(LORA_AND_IPET, {key: refused}).check()
