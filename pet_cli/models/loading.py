@@ -78,7 +78,7 @@ def _load(
     name: str, revision: str | None, trust_remote_code: bool, target: torch.device, bf16: bool, head: bool
 ) -> LanguageModel:
     if name == "random":
-        return _random(target, bf16)
+        return _random(target, bf16, head)
     if name == "smollm2":
         folder = smollm2.converted()
     else:
@@ -229,7 +229,7 @@ def _unreachable(name: str, source: str, error: Exception) -> UserError:
     )
 
 
-def _random(device: torch.device, bf16: bool) -> MaskedLM:
+def _random(device: torch.device, bf16: bool, head: bool) -> MaskedLM:
     """A tiny BERT with random weights, the same every time, and the embedded model's tokenizer."""
     from transformers import BertConfig, BertForMaskedLM
 
@@ -247,7 +247,7 @@ def _random(device: torch.device, bf16: bool) -> MaskedLM:
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
         model = BertForMaskedLM(config)
-    return MaskedLM("random", model, tokenizer, device, bf16)
+    return MaskedLM("random", model if head else model.base_model, tokenizer, device, bf16)
 
 
 def _quiet() -> None:
