@@ -351,9 +351,10 @@ def test_a_member_is_trained_again_where_what_trains_it_changed(
     assert len(kept) == (0 if again else 2)
 
 
-def test_ipet_a_listed_weight_stays_with_its_member(world: World, tmp_path: Path) -> None:
+@pytest.mark.parametrize("subset", [0.5, 1.0])
+def test_ipet_a_listed_weight_stays_with_its_member(world: World, tmp_path: Path, subset: float) -> None:
     """Three members, of which one counts nothing: where it alone labels, it labels all the same."""
-    own = (*IPET, "ensemble.patterns=[p0,p1,p2]", "ensemble.weights=[0,1,3]", "ensemble.subset=0.5")
+    own = (*IPET, "ensemble.patterns=[p0,p1,p2]", "ensemble.weights=[0,1,3]", f"ensemble.subset={subset}")
     out = world.train(tmp_path / "run", *own, "data.shots=1")
     assert [row["weight"] for row in read(out / "metrics.json")["members"]] == [0, 0.25, 0.75]
     for folder in (out / "members" / "generation-1").iterdir():
