@@ -4,7 +4,7 @@ VENV ?= .venv
 BIN = $(VENV)/bin
 export PIP_DISABLE_PIP_VERSION_CHECK = 1
 
-.PHONY: setup dev demo test lint types bench mutants t5 clean
+.PHONY: setup dev demo test test-slow lint types bench mutants t5 clean
 
 setup: $(VENV)/.installed
 dev: $(VENV)/.installed-dev
@@ -24,7 +24,10 @@ demo: setup            ## set up, then train and evaluate on the embedded model 
 	$(BIN)/pet train
 
 test: dev lint types   ## set up, then lint, type-check and test, a process for each core with one thread
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n auto
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n auto --dist loadgroup
+
+test-slow: dev         ## the tests that take seconds each: kills and resumes, every key of the configs, PET step by step
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n auto --dist loadgroup -m slow
 
 lint: dev
 	$(BIN)/ruff check .

@@ -300,7 +300,19 @@ def record(workers: int, stale: bool = False) -> Path:
     copy_tree(copy)
     (copy / ".coveragerc").write_text(COVERAGE.format(folder=copy))
     (copy / "recording.py").write_text(PLUGIN)
-    command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "--tb=short", "-n", str(workers)]
+    command = [
+        sys.executable,
+        "-m",
+        "pytest",
+        "-m",
+        "",
+        "-q",
+        "-p",
+        "no:cacheprovider",
+        "--tb=short",
+        "-n",
+        str(workers),
+    ]
     extra = {"COVERAGE_PROCESS_START": str(copy / ".coveragerc"), "PYTEST_PLUGINS": "recording"}
     done = subprocess.run(command, cwd=copy, env={**environment(copy), **extra}, capture_output=True, text=True)
     if done.returncode not in (0, 1):
@@ -405,7 +417,7 @@ def _tests_in(copy: Path, tests: Sequence[str], stop: bool) -> None:
         os.dup2(output.fileno(), 1)
         os.dup2(output.fileno(), 2)
         files = list(dict.fromkeys(test.partition("::")[0] for test in tests))
-        options = ["-q", "-p", "no:cacheprovider", "--tb=short", *(["-x"] if stop else [])]
+        options = ["-m", "", "-q", "-p", "no:cacheprovider", "--tb=short", *(["-x"] if stop else [])]
         pytest.main([*options, *files], plugins=[Chosen(tests, copy / "verdict.json")])
 
 

@@ -21,6 +21,8 @@ from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
+pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("by_hand")]
+
 LABELS = ["tasty", "bland"]
 TWO = ("ensemble.patterns=[p0,p1]", "ensemble.seeds=1")
 PET = ("ensemble=pet", *TWO, "ensemble.student_steps=3", "ensemble.alpha=0", "ensemble.weights=uniform")

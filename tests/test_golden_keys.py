@@ -19,6 +19,8 @@ import yaml
 from goldens import DATA, World, differences, found, read, vocabulary
 from torch import nn
 
+pytestmark = pytest.mark.slow
+
 CONF = Path(__file__).parent.parent / "conf"
 NEAR = 1e-4
 OTHER = object()

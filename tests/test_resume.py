@@ -89,6 +89,7 @@ PET_RUN = (*SMALL, *PET, "ensemble.patterns=[p0,p1]", "hydra.run.dir=s")
     ],
     ids=["pet-members", "pet-student", "sweep-runs", "sweep-table"],
 )
+@pytest.mark.slow
 def test_what_was_killed_again_and_again_ends_as_if_it_had_not_been(
     arguments: tuple[str, ...],
     moments: list[tuple[str, int, bool]],

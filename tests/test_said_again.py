@@ -70,6 +70,8 @@ import torch
 from pet_cli.data.examples import Example, Split
 from pet_cli.methods import load
 
+pytestmark = pytest.mark.xdist_group("said_again")
+
 torch.set_num_threads(1)
 
 def weights(method):

@@ -97,7 +97,8 @@ def test_a_run_writes_what_every_run_writes(tmp_path: Path, monkeypatch: pytest.
     assert main(["train", "method=tfidf", "data.shots=8"]) == 0
     (folder,) = [path for path in (tmp_path / "outputs").glob("*/*") if path.is_dir()]
     assert folder.name.endswith("_reviews_tfidf")
-    names = {"config.yaml", "metrics.json", "predictions.jsonl", "sample.json", "state.json", "timing.json"}
+    names = {"account.json", "config.yaml", "metrics.json", "predictions.jsonl", "sample.json", "state.json"}
+    names |= {"timing.json"}
     assert {path.name for path in folder.iterdir()} == names | {"trained.safetensors", "vocabulary.json"}
     metrics = json.loads((folder / "metrics.json").read_text())
     assert metrics["n_train"] == 16 and metrics["trained_parameters"] == 2 * (metrics["features"] + 1)
