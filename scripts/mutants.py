@@ -7,7 +7,8 @@
 The faults drawn are cosmic-ray's (its operators, one place of the code each); those of tests/mutants/ are patches of
 faults that once passed unnoticed. Every fault is put into a copy of the tree, so that tests which start processes meet
 it too, and only the tests are run that reached its lines when the suite was last recorded (coverage's contexts, also
-of the processes that a test starts), the quickest first, until one fails.
+of the processes that a test starts), the quickest first, until one fails. What the fixture of a whole module ran
+counts for the first of its tests alone, so a survivor may be one that a later test would have noticed: read it.
 
 What is found goes to outputs/mutants: survivors.md to be read, results.jsonl to go on from after an interruption.
 """
@@ -239,9 +240,10 @@ class Reach:
             if not file.endswith(".py"):
                 return quickest_first(self.seconds)  # a file that tests read, no lines
             by_line = self._contexts(file)
-            if in_function((ROOT / file).read_text(encoding="utf-8"), line):
+            first = function_of((ROOT / file).read_text(encoding="utf-8"), line)
+            if first is not None:
                 # A statement of several lines is not recorded at each of them.
-                found |= by_line.get(max((known for known in by_line if known <= line), default=0), set())
+                found |= by_line.get(max((known for known in by_line if first <= known <= line), default=0), set())
             else:  # run when the module is loaded, for whatever uses it
                 found |= set().union(*by_line.values()) or set(self.seconds)
         return quickest_first({test: self.seconds[test] for test in found if test in self.seconds})
@@ -259,13 +261,15 @@ def test_of(context: str) -> str:
     return re.sub(r" \((setup|call|teardown)\)$", "", context)
 
 
-def in_function(source: str, line: int) -> bool:
-    """Whether a line is run when a function is called, not when its module is loaded."""
-    return any(
-        isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef))
-        and node.body[0].lineno <= line <= (node.end_lineno or line)
+def function_of(source: str, line: int) -> int | None:
+    """The first line of the body of the function that runs a line when it is called; None where its module does."""
+    starts = [
+        node.body[0].lineno
         for node in ast.walk(ast.parse(source))
-    )
+        if isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef))
+        and node.body[0].lineno <= line <= (node.end_lineno or line)
+    ]
+    return max(starts, default=None)
 
 
 def quickest_first(seconds: Mapping[str, float]) -> list[str]:
