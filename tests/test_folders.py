@@ -429,6 +429,15 @@ def test_the_hubs_label_column_may_have_another_name(stand_in: Any) -> None:
     assert load(on_hub(source={"label": "answer"}), data_of(), NAMES)["test"].gold == [1, 0]
 
 
+def test_a_file_may_have_the_hubs_label_column_or_the_tasks_and_the_users_comes_before_both(tmp_path: Path) -> None:
+    task = on_hub(source={"label": "answer"})
+    (tmp_path / "test.csv").write_text("sentence,answer\na,yes\nb,no\n")
+    assert load(task, data_of(path=str(tmp_path)), NAMES)["test"].gold == [NAMES.index("yes"), NAMES.index("no")]
+    (tmp_path / "test.csv").write_text("sentence,answer,label\na,yes,no\nb,yes,yes\n")
+    assert load(task, data_of(path=str(tmp_path)), NAMES)["test"].gold == [NAMES.index("no"), NAMES.index("yes")]
+    assert load(task, data_of(path=str(tmp_path), label="answer"), NAMES)["test"].gold == [NAMES.index("yes")] * 2
+
+
 @pytest.mark.parametrize(
     ("error", "said"),
     [

@@ -473,6 +473,7 @@ def test_runs_on_other_examples_are_not_compared(tmp_path: Path, data: Path) -> 
 
 def test_settings_are_sorted_as_a_person_would() -> None:
     assert sorted([64, None, 4, 16], key=natural) == [4, 16, 64, None]
+    assert sorted([None, "head", 4], key=natural) == [4, "head", None]
     assert sorted(["p10", "p2", "head"], key=natural) == ["head", "p2", "p10"]
 
 
