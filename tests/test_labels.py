@@ -78,7 +78,7 @@ def test_what_is_no_plain_decimal_stays_text(value: Any, text: str) -> None:
     assert spelled(value) == text
 
 
-@pytest.mark.parametrize("value", [None, float("nan"), np.float64("nan"), pd.NA, pd.NaT, "", " "])
+@pytest.mark.parametrize("value", [None, float("nan"), np.float32("nan"), np.float64("nan"), pd.NA, pd.NaT, "", " "])
 def test_missing_values_are_missing_in_every_library(value: Any) -> None:
     assert is_missing(value)
     assert not any(is_missing(one) for one in (0, 0.0, False, "0", "nan", np.int64(0), [], {}))
