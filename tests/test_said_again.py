@@ -17,6 +17,8 @@ from goldens import World, read_rows
 
 from pet_cli.runs.store import softmax
 
+pytestmark = pytest.mark.xdist_group("said_again")
+
 _TWO = ("ensemble.patterns=[p0,p1]", "ensemble.seeds=1")
 _PET = (*_TWO, "ensemble.student_steps=2")
 _SHORT = ("trainer.max_steps=2", "save_model=always", "baseline=false")
@@ -69,8 +71,6 @@ from pathlib import Path
 import torch
 from pet_cli.data.examples import Example, Split
 from pet_cli.methods import load
-
-pytestmark = pytest.mark.xdist_group("said_again")
 
 torch.set_num_threads(1)
 
