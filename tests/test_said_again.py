@@ -17,7 +17,7 @@ from goldens import World, read_rows
 
 from pet_cli.runs.store import softmax
 
-pytestmark = pytest.mark.xdist_group("said_again")
+pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("said_again")]
 
 _TWO = ("ensemble.patterns=[p0,p1]", "ensemble.seeds=1")
 _PET = (*_TWO, "ensemble.student_steps=2")
