@@ -312,3 +312,41 @@ def test_any_other_metric_has_a_bootstrap_s_interval_that_narrows_with_examples(
     narrow, wide = interval(many, own, draws=200), interval(few, own, draws=200)
     assert wide[0] < narrow[0] < 0.6 < narrow[1] < wide[1] <= 1
     assert interval(few, own, draws=200) == wide
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.lists(st.tuples(st.integers(0, 2), st.integers(0, 2)), min_size=1, max_size=20))
+def test_what_is_counted_here_is_what_scikit_learn_and_scipy_say(pairs: list[tuple[int, int]]) -> None:
+    from scipy.stats import binomtest
+    from sklearn import metrics as sk
+
+    gold, said = map(list, zip(*pairs, strict=True))
+    found = evaluate(Answers("label", gold, said, one_hot(said), LABELS), [METRICS["accuracy"], METRICS["macro_f1"]])
+    assert found["confusion"] == sk.confusion_matrix(gold, said, labels=range(3)).tolist()
+    theirs = sk.precision_recall_fscore_support(gold, said, labels=range(3), zero_division=0.0)
+    names = ("precision", "recall", "f1", "n")
+    assert [[found["per_label"][label][name] for name in names] for label in LABELS] == [
+        pytest.approx(list(column)) for column in zip(*theirs, strict=True)
+    ]
+    assert found["macro_f1"] == pytest.approx(sk.f1_score(gold, said, average="macro", zero_division=np.nan))
+    right = sum(g == s for g, s in pairs)
+    wilson = binomtest(right, len(pairs)).proportion_ci(method="wilson")
+    answers = Answers("label", gold, said, one_hot(said), LABELS)
+    assert interval(answers, METRICS["accuracy"]) == pytest.approx((wilson.low, wilson.high), abs=1e-12)
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.lists(st.tuples(st.sets(st.integers(0, 2)), st.sets(st.integers(0, 2))), min_size=1, max_size=12))
+def test_of_several_labels_too(pairs: list[tuple[set[int], set[int]]]) -> None:
+    from sklearn import metrics as sk
+
+    gold, said = ([tuple(sorted(pair[side])) for pair in pairs] for side in (0, 1))
+    tables = [np.array([[int(i in row) for i in range(3)] for row in side]) for side in (gold, said)]
+    answers = Answers("labels", gold, said, np.full((len(pairs), 3), 1 / 3), LABELS)
+    if any(table.any() for table in tables):
+        assert METRICS["macro_f1"].of(answers) == pytest.approx(
+            sk.f1_score(*tables, average="macro", zero_division=np.nan)
+        )
+    assert METRICS["micro_f1"].of(answers) == pytest.approx(sk.f1_score(*tables, average="micro", zero_division=0.0))
+    per_label = evaluate(answers, [METRICS["micro_f1"]])["per_label"]
+    assert [per_label[label]["predicted"] for label in LABELS] == tables[1].sum(axis=0).tolist()

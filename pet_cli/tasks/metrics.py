@@ -1,18 +1,21 @@
 """What predictions are worth: the metrics by name, and all that a run's metrics file says of its predictions.
 
 A task names its metrics; the first is the score: what chooses checkpoints and weighs members, what summaries, tables
-and the report compare. A new metric is one entry of `METRICS`. scikit-learn and scipy compute them, and are loaded
-when a metric is computed, not when its name is checked.
+and the report compare. A new metric is one entry of `METRICS`. What every run says (accuracy, F1, the confusion of
+labels, Wilson's interval) is counted here, since loading scikit-learn for it took a second of each run; scikit-learn
+and scipy compute the rest, and are loaded when a metric is computed, not when its name is checked.
 """
 
 from __future__ import annotations
 
+import math
 import re
 import string
 from collections import Counter
 from collections.abc import Callable, Hashable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
+from statistics import NormalDist
 from typing import TYPE_CHECKING, Any
 
 from pet_cli.errors import UserError, not_allowed
@@ -154,36 +157,41 @@ def _token_f1(answers: Answers) -> float:
 # --- over all examples at once -------------------------------------------------------------------------------------
 
 
-def _indicator(answers: Answers) -> tuple[Any, Any]:
-    """Gold and predicted as scikit-learn takes them: indices, or of several labels 0 and 1 `[examples, labels]`."""
+def _counts(answers: Answers) -> np.ndarray:
+    """Of each label how often it was rightly predicted, predicted at all, and there: `[3, labels]`."""
     import numpy as np
 
-    if answers.kind != "labels":
-        return list(answers.gold), list(answers.predicted)
-    tables = []
-    for side in (answers.gold, answers.predicted):
-        table = np.zeros((len(side), len(answers.labels)), dtype=int)
-        for line, indices in zip(table, side, strict=True):
-            line[list(indices)] = 1
-        tables.append(table)
-    return tables[0], tables[1]
+    several = answers.kind == "labels"
+    gold, predicted = ([set(one) if several else {one} for one in side] for side in (answers.gold, answers.predicted))
+    both = [one & other for one, other in zip(gold, predicted, strict=True)]
+    size = len(answers.labels)
+    return np.array([np.bincount([i for one in side for i in one], minlength=size) for side in (both, predicted, gold)])
 
 
-def _f1(answers: Answers, average: str) -> float:
-    """F1; in the mean over labels those that neither occur nor are predicted are left out."""
+def _of_label(counts: np.ndarray) -> np.ndarray:
+    """Precision, recall and F1 `[3, ...]` of counts as `_counts` gives them; 0 where there is nothing to divide by."""
     import numpy as np
-    from sklearn.metrics import f1_score
 
-    found = float(f1_score(*_indicator(answers), average=average, zero_division=np.nan))
-    return 0.0 if np.isnan(found) else found
+    right, said, there = counts
+    whole = np.stack([said, there, (said + there) / 2])
+    return np.divide(right, whole, out=np.zeros(whole.shape), where=whole > 0)
+
+
+def _macro_f1(answers: Answers) -> float:
+    """The mean over labels of F1, those left out that neither occur nor are predicted."""
+    counts = _counts(answers)
+    known = counts.any(axis=0)
+    return float(_of_label(counts)[2, known].mean()) if known.any() else 0.0
+
+
+def _micro_f1(answers: Answers) -> float:
+    """F1 of the answers to every label together."""
+    return float(_of_label(_counts(answers).sum(axis=1))[2])
 
 
 def _f1_of(answers: Answers, label: int) -> float:
     """F1 of one label, the others together being its opposite; 0 where it neither occurs nor is predicted."""
-    from sklearn.metrics import f1_score
-
-    gold, predicted = ([int(one == label) for one in side] for side in (answers.gold, answers.predicted))
-    return float(f1_score(gold, predicted, zero_division=0.0))
+    return float(_of_label(_counts(answers))[2, label])
 
 
 def _matthews(answers: Answers) -> float:
@@ -207,8 +215,8 @@ def _correlation(answers: Answers, kind: str) -> float:
 
 _ALL = (
     _share("accuracy", "accuracy", ("label", "choice"), _examples_right),
-    Metric("macro_f1", "macro-F1", ("label", "labels"), partial(_f1, average="macro")),
-    Metric("micro_f1", "micro-F1", ("labels",), partial(_f1, average="micro")),
+    Metric("macro_f1", "macro-F1", ("label", "labels"), _macro_f1),
+    Metric("micro_f1", "micro-F1", ("labels",), _micro_f1),
     Metric("f1", "F1", ("label",), _f1_of, per_label=True),
     Metric("f1a", "F1 over all answers", ("label",), _f1_of, per_label=True),
     Metric("matthews", "Matthews correlation", ("label",), _matthews, low=-1.0),
@@ -310,32 +318,25 @@ def evaluate(answers: Answers, metrics: Sequence[Metric]) -> dict[str, Any]:
     if answers.kind in ("label", "labels"):
         found["per_label"] = _per_label(answers)
     if answers.kind == "label":
-        from sklearn.metrics import confusion_matrix
+        import numpy as np
 
-        every = range(len(answers.labels))
-        found["confusion"] = confusion_matrix(list(answers.gold), list(answers.predicted), labels=every).tolist()
+        table = np.zeros((len(answers.labels), len(answers.labels)), dtype=int)
+        np.add.at(table, (list(answers.gold), list(answers.predicted)), 1)
+        found["confusion"] = table.tolist()
     found["one_label"] = _one_answer(answers)
     return found
 
 
 def _per_label(answers: Answers) -> dict[str, dict[str, Any]]:
-    import numpy as np
-    from sklearn.metrics import precision_recall_fscore_support
-
-    gold, predicted = _indicator(answers)
-    every = list(range(len(answers.labels)))
-    precision, recall, f1, there = precision_recall_fscore_support(gold, predicted, labels=every, zero_division=0.0)
-    if answers.kind == "labels":
-        said = predicted.sum(axis=0)
-    else:
-        said = np.bincount(predicted, minlength=len(every))
+    counts = _counts(answers)
+    precision, recall, f1 = _of_label(counts)
     return {
         label: {
             "precision": float(precision[i]),
             "recall": float(recall[i]),
             "f1": float(f1[i]),
-            "n": int(there[i]),
-            "predicted": int(said[i]),
+            "n": int(counts[2, i]),
+            "predicted": int(counts[1, i]),
         }
         for i, label in enumerate(answers.labels)
     }
@@ -425,11 +426,10 @@ def interval(
     import numpy as np
 
     if metric.right is not None:
-        from scipy.stats import binomtest
-
         right = metric.right(answers)
-        found = binomtest(int(right.sum()), len(right)).proportion_ci(level, method="wilson")
-        return float(found.low), float(found.high)
+        n, share, z = len(right), float(right.mean()), NormalDist().inv_cdf((1 + level) / 2)
+        middle, half = share + z**2 / (2 * n), z * math.sqrt(share * (1 - share) / n + z**2 / (4 * n**2))
+        return max(0.0, (middle - half) / (1 + z**2 / n)), min(1.0, (middle + half) / (1 + z**2 / n))
     units: dict[Hashable, list[int]] = {}
     for row, group in enumerate(answers.groups if answers.groups is not None else range(len(answers.gold))):
         units.setdefault(group, []).append(row)
