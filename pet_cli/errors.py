@@ -10,6 +10,10 @@ class UserError(Exception):
     """A mistake of the user's: shown as one or two lines without a traceback; exit status 2."""
 
 
+class Unfit(UserError):
+    """Settings, each right by itself, that make no sense together: a sweep over rungs leaves such a run out."""
+
+
 def nearest(given: object, allowed: Iterable[object]) -> str:
     """`" Did you mean 'sst2'?"` for the closest allowed value, or `""` where none is close."""
     names = [str(name) for name in allowed]

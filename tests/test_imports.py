@@ -45,6 +45,7 @@ TORCH_FREE = (
     "runs.states",
     "runs.store",
     "commands.compose",
+    "commands.sweep",
     "commands.train",
 )
 HEAVY = ("torch", "transformers", "datasets", "peft", "sklearn", "scipy", "pandas", "matplotlib")

@@ -13,7 +13,7 @@ import pytest
 from pet_cli.commands.cli import main
 from pet_cli.commands.compose import compose, composed, typed
 from pet_cli.commands.overrides import prepare
-from pet_cli.commands.train import combined
+from pet_cli.commands.sweep import combined
 from pet_cli.commands.words import check_words
 from pet_cli.config import files
 from pet_cli.config.resolve import verbalizer_words

@@ -106,8 +106,8 @@ def _parser() -> argparse.ArgumentParser:
     show.add_argument("--text", action="append", help="a text; again for a second field, in the task's order")
     show.add_argument("--row", type=int, default=0, help="a row of the test data instead (default 0)")
     show.add_argument("--config-dir", help="a folder of your own configs")
-    lists = commands.add_parser("list", help="list tasks, patterns, models, tunings, scorings, ensembles or runs")
-    lists.add_argument("what", help="tasks, patterns, models, tunings, scorings, ensembles, experiments, runs")
+    lists = commands.add_parser("list", help="list what there is: tasks, models, tunings, rungs, runs and so on")
+    lists.add_argument("what", help="tasks, patterns, models, tunings, scorings, ensembles, experiments, rungs, runs")
     lists.add_argument("of", nargs="?", help="tasks, patterns: this task; runs: below this folder (default outputs)")
     lists.add_argument("--config-dir", help="a folder of your own configs")
     predict = commands.add_parser(

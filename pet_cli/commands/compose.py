@@ -80,7 +80,7 @@ def check_files(overrides: Sequence[str], config_dir: str | None) -> None:
             path = conf_files.folders(config_dir)[0] / group / f"{name.strip()}.yaml"
             if group and path.is_file():
                 try:
-                    if group == "experiment":
+                    if group in conf_files.PRESETS:
                         conf_files.parsed(path)
                     else:
                         option(group, name.strip(), config_dir)

@@ -18,6 +18,7 @@ _GROUPS = {
     "scorings": "scoring",
     "ensembles": "ensemble",
     "experiments": "experiment",
+    "rungs": "rung",
 }
 
 

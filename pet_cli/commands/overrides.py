@@ -58,8 +58,14 @@ def prepare(argv: Sequence[str]) -> list[str]:
             given.append(argument)
     sweeping = is_sweep(argv)
     overrides = [quote(one, sweeping) for one in _together(_joined(given))]
-    overrides = [f"+{one}" if one.startswith("experiment=") else one for one in overrides]
-    return flags + _model_by_name(overrides)
+    return flags + _model_by_name([f"{_added(one)}{one}" for one in overrides])
+
+
+def _added(override: str) -> str:
+    """The signs with which Hydra takes a key that is in no list of defaults, or perhaps not there yet."""
+    if override.startswith(("experiment=", "rung=")):
+        return "+"
+    return "++" if override.startswith("hydra.callbacks.pet.only.") else ""
 
 
 def _check_flag(flag: str) -> None:

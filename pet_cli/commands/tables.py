@@ -7,10 +7,11 @@ from pathlib import Path
 from typing import Any
 
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Table
 
 from pet_cli.commands import account
-from pet_cli.results import summary
+from pet_cli.results import left_out, summary
 
 
 def console() -> Console:
@@ -35,6 +36,15 @@ def _show(lines: Sequence[str]) -> None:
     out = console()
     for line in lines:
         out.print(line, highlight=False, markup=False, soft_wrap=True)
+
+
+def show_left_out(combinations: Sequence[left_out.LeftOut]) -> None:
+    """What a sweep leaves out, on stderr: rungs and shots, and why."""
+    out = Console(stderr=True)
+    table = Table(*left_out.COLUMNS, box=None, pad_edge=False, header_style="bold")
+    for row in left_out.table(combinations):
+        table.add_row(*map(escape, row))
+    (out if out.is_terminal else Console(stderr=True, width=100)).print(table, highlight=False)
 
 
 def show_sweep(rows: Sequence[Mapping[str, Any]], configurations: Sequence[Mapping[str, Any]], folder: Path) -> None:

@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import contextlib
-import itertools
 import os
 import sys
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -19,18 +17,20 @@ from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf, open_dict
 from omegaconf.errors import OmegaConfBaseException
 
-from pet_cli.base.files import is_empty, locked, read_json, remove_partial, write_json
+from pet_cli.base.files import is_empty, locked, read_json, remove_partial
 from pet_cli.commands.compose import check_files, composed, first_line, translate, typed
 from pet_cli.commands.overrides import config_dir, is_sweep, prepare
+from pet_cli.commands.sweep import Limits, Sweep, check_limits, combined, duration, limit, name, rung, varied
 from pet_cli.config import files as conf_files
 from pet_cli.config import registry
 from pet_cli.config.schema import PetConfig
-from pet_cli.errors import UserError
+from pet_cli.errors import Unfit, UserError
 from pet_cli.results import summary
+from pet_cli.results.left_out import LeftOut
 from pet_cli.runs import states, store
 from pet_cli.tasks.metrics import score, title
 
-_FIRST_KEYS = ("pattern", "verbalizer", "tuning", "ensemble", "model", "data.shots", "seed", "task")
+_FIRST_KEYS = ("rung", "pattern", "verbalizer", "tuning", "ensemble", "model", "data.shots", "seed", "task")
 _LONG_KEYS = ("data.path", "experiment", "template", "verbalizer", "data.fields", "data.labels", "data.max_test")
 
 
@@ -58,64 +58,6 @@ OmegaConf.register_new_resolver("pet_folder", folder_name, replace=True)
 OmegaConf.register_new_resolver("pet_way", way, replace=True)
 
 
-def combined(overrides: Sequence[str]) -> list[list[str]]:
-    """The runs of a sweep, each as its overrides: every combination of the keys with several values."""
-    from hydra.core.override_parser.overrides_parser import OverridesParser
-
-    each = []
-    for override in OverridesParser.create().parse_overrides(list(overrides)):
-        key = override.get_key_element()
-        if override.is_discrete_sweep():
-            each.append([f"{key}={value}" for value in override.sweep_string_iterator()])
-        elif override.is_sweep_override():  # an interval, which only another sweeper than Hydra's own can draw from
-            continue
-        else:
-            each.append([f"{key}={override.get_value_element_as_str()}" if override.value_type else key])
-    return [list(combination) for combination in itertools.product(*each)]
-
-
-@dataclass(frozen=True)
-class Sweep:
-    """What a sweep is to do, as a file in its folder tells it to each of its jobs, wherever a launcher runs them.
-
-    Attributes:
-        total: how many runs.
-        varied: the keys that differ between them.
-        folders: their folders' names; empty where they follow from something that is known only when a job starts.
-        start: when the sweep was last begun, in seconds as `time.time` counts them.
-    """
-
-    total: int
-    varied: list[str]
-    folders: list[str]
-    start: float = field(default_factory=time.time)
-
-    def write(self, folder: Path) -> None:
-        write_json(folder / _PLAN, {"total": self.total, "varied": self.varied, "folders": self.folders})
-
-    @classmethod
-    def read(cls, folder: Path) -> Sweep:
-        path = folder / _PLAN
-        return cls(**read_json(path), start=path.stat().st_mtime)
-
-    def left(self, begun: int) -> str:
-        """How long the runs after the first `begun` will take, by how long those took."""
-        if not 0 < begun < self.total:
-            return ""
-        return f", about {duration((time.time() - self.start) / begun * (self.total - begun))} left"
-
-    def name(self, overrides: Sequence[str]) -> str:
-        """A run by what sets it apart from the sweep's others."""
-        return " ".join(one for one in overrides if one.partition("=")[0] in self.varied) or "run"
-
-
-_PLAN = "sweep.json"
-
-
-def duration(seconds: float) -> str:
-    return f"{seconds:.0f} s" if seconds < 90 else f"{seconds / 60:.0f} min"
-
-
 class Refused(BaseException):
     """Takes an error of a single run, or of a sweep before its first run, past Hydra.
 
@@ -130,7 +72,14 @@ class CheckSweep(Callback):
     """Checks every combination of a sweep before its first run, and lets `train` know what Hydra begins.
 
     `train` finds the folder in `HydraConfig`, as any job finds its own there; nothing else comes back from a job.
+
+    Args:
+        only: rung -> the shots at which a sweep takes it; a rung that is not named is taken at all of them.
     """
+
+    def __init__(self, only: Any = None) -> None:
+        given = OmegaConf.to_container(only) if OmegaConf.is_config(only) else only
+        self.only: Limits = given or {}  # type: ignore[assignment]
 
     def on_run_start(self, config: DictConfig, **kwargs: Any) -> None:
         HydraConfig.instance().set_config(config)
@@ -150,14 +99,29 @@ class CheckSweep(Callback):
         assert isinstance(task, list)
         combinations = combined([*given, *map(str, task)])
         own = [one for one in config.hydra.overrides.hydra if not one.startswith("hydra.mode=")]
+        check_limits(self.only, _config_dir(config.hydra))
+        keys = varied(combinations)
         resume, folders, configs = False, [], []
-        for combination in combinations:
+        left_out: list[LeftOut] = []
+        for number, combination in enumerate(combinations):
             found = composed([*own, *combination], with_hydra=True)
-            folders.append(_subfolder(found))
+            subfolder = _subfolder(found)
             with open_dict(found):
                 del found["hydra"]
-            configs.append(typed(found, _config_dir(config.hydra)))
-            resume = configs[-1].resume
+            try:
+                checked = typed(found, _config_dir(config.hydra))
+                limit(self.only, checked, combination)
+            except Unfit as error:
+                on = rung(combination)
+                if on is None:
+                    raise
+                left_out.append(LeftOut(name(combination, keys), number, on, found.data.shots, str(error)))
+                continue
+            folders.append(subfolder)
+            configs.append(checked)
+            resume = checked.resume
+        if not configs:
+            raise UserError(f"Nothing of this sweep is left: {left_out[0].why}")
         if not resume and folder.is_dir() and any(folder.iterdir()):
             raise UserError(
                 f"hydra.sweep.dir={folder}: the folder is not empty. Give another, or resume=true to go on with it."
@@ -165,20 +129,18 @@ class CheckSweep(Callback):
         from pet_cli.commands.words import check_words
 
         check_words(configs)
-        values: dict[str, set[str]] = {}
-        for combination in combinations:
-            for override in combination:
-                key, _, value = override.partition("=")
-                values.setdefault(key, set()).add(value)
-        varied = [key for key, seen in values.items() if len(seen) > 1]
-        known = [name for name in folders if name is not None]
+        known = [one for one in folders if one is not None]
         if len(set(known)) < len(known):
-            _share_a_folder(varied)
+            _share_a_folder(keys)
         if folder.is_dir():
             remove_partial(folder, below=False)
-        Sweep(len(combinations), varied, known).write(folder)
+        Sweep(len(configs), keys, known, left_out).write(folder)
         # Callbacks run only in the process of the sweep; a message here must not reach stdout's table.
-        print(f"Sweep of {len(combinations)} runs in {folder}", file=sys.stderr)
+        print(f"Sweep of {len(configs)} runs in {folder}", file=sys.stderr)
+        if left_out:
+            from pet_cli.commands.tables import show_left_out
+
+            show_left_out(left_out)
 
 
 def _config_dir(hydra_config: Any) -> str | None:
@@ -213,7 +175,12 @@ def job(cfg: DictConfig) -> None:
         except Exception as error:
             raise Refused(error) from error
         return
-    sweep, number = Sweep.read(Path(hydra_config.sweep.dir)), int(hydra_config.job.num)
+    sweep = Sweep.read(Path(hydra_config.sweep.dir))
+    if sweep.leaves_out(overrides):
+        with contextlib.suppress(OSError):  # Hydra has made a folder; an earlier sweep's run may lie there
+            out.rmdir()
+        return
+    number = sweep.place(int(hydra_config.job.num))
     place = f"run {number + 1} of {sweep.total}"
     try:
         said = _run(typed(cfg, _config_dir(hydra_config)), out, overrides, f"{place}{sweep.left(number)} ·")
@@ -251,8 +218,8 @@ def _run(config: PetConfig, out: Path, overrides: list[str], heading: str) -> st
         states.finish(out, "failed", _message(error))
         raise
     states.finish(out, "done")
-    name, value = score(read_json(out / "metrics.json"))
-    return f"{title(name)} {value:.3f} ({duration(time.monotonic() - start)})"
+    metric, value = score(read_json(out / "metrics.json"))
+    return f"{title(metric)} {value:.3f} ({duration(time.monotonic() - start)})"
 
 
 def _message(error: Exception) -> str:

@@ -11,9 +11,18 @@ from collections.abc import Iterator
 from pet_cli.config import registry
 from pet_cli.config.columns import columns
 from pet_cli.config.ensemble import WEIGHTS, IpetEnsemble, PatternsEnsemble, PetEnsemble
-from pet_cli.config.resolve import labels, member_config, metrics, prompt_template, pvps, verbalizer_words, weighing
+from pet_cli.config.resolve import (
+    labels,
+    member_config,
+    metrics,
+    prompt_template,
+    pvps,
+    trains,
+    verbalizer_words,
+    weighing,
+)
 from pet_cli.config.schema import PetConfig
-from pet_cli.errors import UserError, not_allowed
+from pet_cli.errors import Unfit, UserError, not_allowed
 from pet_cli.tasks.readers import check as check_reader
 
 
@@ -22,8 +31,7 @@ def check(config: PetConfig) -> None:
     config.check()
     for group in registry.KINDS:
         getattr(config, group).check(group)
-    if config.data.shots == 0 and not config.ensemble.distils:  # a student's teachers may be untrained
-        raise UserError("data.shots=0: must be at least 1, or null, which takes all; none at all is tuning=zero_shot.")
+    _check_shots(config)
     _check_fields(config)
     metrics(config)
     check_reader(config.task.reader)
@@ -33,7 +41,7 @@ def check(config: PetConfig) -> None:
             ("ensemble", "iPET, which labels texts for its members,", isinstance(config.ensemble, IpetEnsemble)),
         ):
             if given:
-                raise UserError(f"{key}: {name} is only for task.target=label, not {config.task.target}.")
+                raise Unfit(f"{key}: {name} is only for task.target=label, not {config.task.target}.")
     if (config.task.candidates is None) == (config.task.target == "choice"):
         raise UserError(
             f"task.candidates={config.task.candidates} with task.target={config.task.target}: a choice names the "
@@ -51,9 +59,17 @@ def check(config: PetConfig) -> None:
         _check_labels(config)
 
 
+def _check_shots(config: PetConfig) -> None:
+    """Without labeled examples there is what learns nothing from any, and PET, whose members may be untrained."""
+    if config.data.shots != 0 or config.ensemble.distils:
+        return
+    if trains(config) or weighing(config) is not None:
+        raise Unfit("data.shots=0: must be at least 1, or null, which takes all; none at all is tuning=zero_shot.")
+
+
 def _check_labels(config: PetConfig) -> None:
     if config.task.target == "choice":
-        raise UserError(
+        raise Unfit(
             f"tuning={config.tuning.name} has no mask, and the examples of task '{config.task.name}' bring their own "
             "candidates; choose another tuning."
         )
@@ -64,7 +80,7 @@ def _check_labels(config: PetConfig) -> None:
 def _check_features(config: PetConfig) -> None:
     """A method without a language model has no members to combine, and always learns from examples."""
     if config.ensemble.several:
-        raise UserError(
+        raise Unfit(
             f"ensemble={config.ensemble.name} varies prompts, and method={config.method.name} has none; "
             "leave one of them out."
         )
@@ -86,7 +102,7 @@ def _check_prompt(config: PetConfig) -> None:
     """The template and the label words of a run or of an ensemble's member."""
     verbalizer_words(config)
     if config.task.target == "choice" and not config.scoring.scores_words:
-        raise UserError(
+        raise Unfit(
             f"scoring={config.scoring.name} trains a vector for each label, and the examples of task "
             f"'{config.task.name}' bring their own candidates; leave it at scoring=words."
         )
@@ -98,7 +114,7 @@ def _check_prompt(config: PetConfig) -> None:
 def _check_ensemble(config: PetConfig, ensemble: PatternsEnsemble) -> None:
     """Every member's template and words, and how the ensemble's keys go with the run's others."""
     if not config.tuning.uses_prompt:
-        raise UserError(
+        raise Unfit(
             f"ensemble={ensemble.name}: tuning={config.tuning.name} has no prompts to vary; choose another tuning."
         )
     pairs = pvps(config)
@@ -138,4 +154,4 @@ def _named(key: str) -> Iterator[None]:
     try:
         yield
     except UserError as error:
-        raise UserError(f"{key}: {error}") from None
+        raise Unfit(f"{key}: {error}") from None

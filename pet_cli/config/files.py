@@ -16,6 +16,9 @@ _PACKAGE = Path(__file__).parent.parent
 SCHEMA = "schema"
 """A name in a list of defaults that begins so is a type, not a file."""
 
+PRESETS = ("experiment", "rung")
+"""Groups whose files set keys of the whole run (`@package _global_`)."""
+
 
 def conf_dir() -> Path:
     """`conf/` inside an installed package, or beside it in a checkout."""

@@ -16,6 +16,8 @@ class MethodSettings(Settings):
     uses_model: ClassVar[bool] = True
     """Whether it asks a pretrained language model, so that model, tuning, ensemble, template, label words and their
     scoring mean something to it."""
+    era: ClassVar[str | None]
+    """Which of `eras.ERAS` it belongs to; None where that goes by what is done with the language model."""
 
     name: str
 
@@ -24,12 +26,15 @@ class MethodSettings(Settings):
 class PromptSettings(MethodSettings):
     """A language model, as the groups model, tuning and ensemble say."""
 
+    era = None
+
 
 @dataclass(kw_only=True)
 class TfidfSettings(MethodSettings):
     """N-grams of words and characters with a linear model."""
 
     uses_model = False
+    era = "features"
     words: Any
     characters: Any
     strengths: Any

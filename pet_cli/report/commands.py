@@ -10,7 +10,7 @@ from pet_cli.config import files as conf_files
 
 # What a run may be started with that does not change what it computes.
 _LEFT_OUT = ("baseline", "resume")
-_GROUPS = ("task", "model", "tuning", "scoring", "ensemble", "experiment")
+_GROUPS = ("task", "model", "tuning", "scoring", "ensemble", "experiment", "rung")
 
 Overrides = tuple[tuple[str, str], ...]
 

@@ -15,6 +15,7 @@ _SERIES = f"""\
 @media (prefers-color-scheme: dark) {{ :root {{
   {" ".join(f"--c{number}: {colour};" for number, colour in enumerate(_DARK))} --on: #10151a; }} }}
 """
+_BROAD = 800
 _STYLE = """\
 :root { color-scheme: light dark; --paper: #ffffff; --ink: #1f2933; --muted: #5d6873; --line: #dde2e7;
   --soft: #f5f7f9; --accent: #2f5f93; --tint: 68, 119, 170; }
@@ -58,6 +59,8 @@ tr.strong td { font-weight: 600; background: var(--soft); }
 .figures .scroll { margin: 0; }
 figure { margin: 0; flex: 0 1 auto; min-width: 0; max-width: 100%; }
 figure svg { display: block; width: 100%; height: auto; }
+figure > div { overflow-x: auto; }
+figure.broad svg { min-width: 46rem; }  /* what holds two panels scrolls rather than shrink beyond reading */
 figcaption { max-width: 34rem; margin-top: .3rem; overflow-wrap: anywhere; }
 pre { background: var(--soft); padding: .75rem 1rem; margin: 1rem 0; font-size: .85rem; line-height: 1.5;
   white-space: pre-wrap; overflow-wrap: anywhere; }
@@ -129,8 +132,10 @@ def _block(block: Block) -> str:
 
 def _figure(picture: plots.Picture) -> str:
     drawing = plots.embedded(picture)
+    broad = ' class="broad"' if picture.width > _BROAD else ""
     return (
-        f'<figure style="width:{picture.width}px"><div role="img" aria-label="{escape(picture.alt)}">{drawing}</div>\n'
+        f'<figure{broad} style="width:{picture.width}px">'
+        f'<div role="img" aria-label="{escape(picture.alt)}">{drawing}</div>\n'
         f"<figcaption>{escape(picture.caption)}</figcaption></figure>"
     )
 

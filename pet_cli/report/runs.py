@@ -385,8 +385,8 @@ def grouped(runs: Iterable[Run], keys: Sequence[str]) -> dict[tuple[str, ...], l
 
 def _fewest(configurations: Sequence[Configuration], varied: Sequence[str]) -> list[str]:
     """The varied settings without those that say nothing beyond the others, such as a path that follows the task."""
-    keys = list(varied)
-    for key in reversed(varied):
+    keys = summary.varied([one.values for one in configurations], varied)
+    for key in reversed(keys):
         fewer = [other for other in keys if other != key]
         marks = {tuple(str(one.values.get(other)) for other in fewer) for one in configurations}
         if key not in CORE and len(marks) == len(configurations):

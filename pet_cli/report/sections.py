@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from pet_cli.report import answers, commands, compare, cost, curves, ensembles, examples, spread, wording
+from pet_cli.report import answers, commands, compare, cost, curves, ensembles, examples, ladder, spread, wording
 from pet_cli.report.document import Block, Bullets, Code, Document, Section, Table, Text
 from pet_cli.report.runs import Study
 from pet_cli.report.statistics import Decomposition
 from pet_cli.report.values import short, shown
-from pet_cli.results import summary
+from pet_cli.results import left_out, summary
 
 MOST_ROWS = 12
 MOST_COMMANDS = 20
@@ -19,11 +19,13 @@ def document(study: Study) -> Document:
     """The whole report."""
     sources = spread.decompositions(study)
     by_setting, by_configuration = compare.by_setting(study), compare.by_configuration(study)
+    rungs = ladder.ladder_section(study)
     found = [
         result_section(study),
+        rungs,
         spread.spread_section(study),
         spread.source_section(study, sources),
-        curves.curve_section(study),
+        curves.curve_section(study) if rungs is None else None,
         curves.comparison_section(by_setting, by_configuration),
         ensembles.member_section(study),
         examples.confusion_section(study),
@@ -146,6 +148,10 @@ def result_section(study: Study) -> Section:
         blocks += [Text("Not finished:"), Bullets(items[:MOST_ROWS])]
         if len(items) > MOST_ROWS:
             blocks.append(Text(f"… and {len(items) - MOST_ROWS} more."))
+    left = [one for folder in study.folders for one in left_out.read(folder)]
+    if left:
+        rows = tuple(left_out.table(left))
+        blocks.append(Table("Combinations that were no runs", left_out.COLUMNS, rows, wide=frozenset({2})))
     return Section("results", "Results", blocks)
 
 

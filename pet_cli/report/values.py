@@ -10,6 +10,7 @@ from typing import Any
 PVP = ("pattern", "verbalizer")
 CORE = (
     "task",
+    "rung",
     "model",
     "tuning",
     "scoring",

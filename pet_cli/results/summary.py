@@ -9,13 +9,15 @@ from pathlib import Path
 from typing import Any
 
 from pet_cli.base.files import read_json, write_text
+from pet_cli.results import left_out
 from pet_cli.runs import states
 from pet_cli.runs.store import read_config
 from pet_cli.tasks.metrics import is_metric, score, title, values
 
 SEEDS = ("seed", "data.seed", "trainer.seed")
 FACTS = ("metric", "score", "calibration_error", "n_train", "n_test")
-GROUPS = ("task", "method", "model", "tuning", "scoring", "ensemble")
+GROUPS = ("task", "rung", "method", "model", "tuning", "scoring", "ensemble")
+_FIRST = ("method", "model", "tuning", "ensemble", "pattern", "verbalizer", "data.shots")
 
 
 def run_folders(folder: Path) -> list[Path]:
@@ -70,9 +72,8 @@ def table(folders: Sequence[Path]) -> list[dict[str, Any]]:
     for r in rows:
         config = r.get("config", {})
         line: dict[str, Any] = {"run": r["folder"].name, "path": str(r["folder"])}
-        for key in dict.fromkeys(
-            ["task", "method", "model", "tuning", "ensemble", "pattern", "verbalizer", "data.shots", *keys]
-        ):
+        first = ["rung"] if "rung" in keys else []
+        for key in dict.fromkeys(["task", *first, *_FIRST, *keys]):
             # A group is known by the file that was chosen, else by the name it gives itself.
             chosen = r["overrides"].get(key) if key in GROUPS or not config else None
             value = select(config, key)
@@ -152,8 +153,15 @@ def setting_keys(rows: Sequence[Mapping[str, Any]]) -> list[str]:
 
 
 def varied(rows: Sequence[Mapping[str, Any]], keys: Sequence[str]) -> list[str]:
-    """The settings that differ between rows."""
-    return [key for key in keys if len({str(line.get(key)) for line in rows}) > 1]
+    """The settings that differ between rows; where rungs do, without those that each rung settles."""
+    own = [key for key in keys if len({str(line.get(key)) for line in rows}) > 1]
+    return own if "rung" not in own else [key for key in own if key == "rung" or not _settled(rows, key)]
+
+
+def _settled(rows: Sequence[Mapping[str, Any]], key: str) -> bool:
+    """Whether rows on the same rung have the same value of a setting."""
+    seen: dict[str, str] = {}
+    return all(seen.setdefault(str(line["rung"]), str(line.get(key))) == str(line.get(key)) for line in rows)
 
 
 def spread(summary: Sequence[Mapping[str, Any]]) -> str | None:
@@ -203,7 +211,8 @@ def write_sweep(folder: Path) -> tuple[list[dict[str, Any]], list[dict[str, Any]
     summary = summarise(rows)
     write_text(folder / "runs.csv", _csv(rows))
     write_text(folder / "summary.csv", _csv(summary))
-    write_text(folder / "summary.md", markdown(summary, rows))
+    left = left_out.read(folder)
+    write_text(folder / "summary.md", markdown(summary, rows) + (left_out.markdown(left) if left else ""))
     return rows, summary
 
 

@@ -1,0 +1,326 @@
+"""The ladder of the four eras: which serves best at the number of labels that one has, and what it costs."""
+
+from __future__ import annotations
+
+import itertools
+import math
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from pet_cli.config import eras
+from pet_cli.config.eras import ERAS
+from pet_cli.report import wording
+from pet_cli.report.document import Block, Bullets, Figures, Section, Table, Text
+from pet_cli.report.ladder_plot import ALL, Series, ladder
+from pet_cli.report.runs import Run, Study, levels
+from pet_cli.report.statistics import Estimate, estimate
+from pet_cli.report.values import brief
+
+_WORDS = {
+    "features": "features",
+    "architecture": "architectures",
+    "pretraining": "pretrain-and-fine-tune",
+    "prompts": "prompts",
+}
+"""era -> how a sentence calls it."""
+
+
+@dataclass(frozen=True)
+class Rung:
+    """What a rung reached: size (training examples of each label) -> the score over its runs, seconds of training."""
+
+    name: str
+    era: str
+    scores: Mapping[float, Estimate]
+    seconds: Mapping[float, float]
+
+    @property
+    def flat(self) -> bool:
+        """Whether it was asked without labels alone, so that its score holds for any number of them."""
+        return list(self.scores) == [0]
+
+
+def ladder_section(study: Study) -> Section | None:
+    """A plot for each data set, where lines cross in words, and tables; None where fewer than two eras were run."""
+    blocks: list[Block] = []
+    for dataset, title in study.datasets.items():
+        runs = [run for run in study.runs if run.dataset == dataset]
+        rungs = rungs_of(study, runs)
+        sizes = sorted({size for rung in rungs for size in rung.scores})
+        if len({rung.era for rung in rungs}) < 2 or len(sizes) < 2:
+            continue
+        prefix = f"{title}. " if len(study.datasets) > 1 else ""
+        everything = float(np.mean([_labeled(run) for run in runs if _size(run) == ALL] or [0]))
+        caption = (
+            f"{prefix}Mean {study.score_title} over seeds, the band is one standard deviation; beside it seconds of "
+            "training, a mark for each number of labels."
+        )
+        name = f"ladder-{1 + sum(isinstance(block, Figures) for block in blocks)}"
+        blocks.append(Figures((ladder(name, caption, _series(rungs), everything, study.score_title),)))
+        best = {era: era_line(rungs, era) for era in ERAS if any(rung.era == era for rung in rungs)}
+        blocks.append(Bullets(tuple(prefix + sentence for sentence in sentences(best, everything))))
+        blocks += [_era_table(best, sizes, prefix), _rung_table(rungs, sizes, prefix)]
+    if not blocks:
+        return None
+    note = (
+        "Of each era the best rung at each number of labels counts, which is a little lucky where an era has many. "
+        "Points of crossing are interpolated between the means, on the logarithm of the number of labels; within "
+        "noise is where the bands of one standard deviation overlap. What learns nothing holds at any number of "
+        "labels. Seconds are those of encoding and training; a frozen model's states that an earlier run of the sweep "
+        "has computed cost nothing."
+    )
+    return Section("ladder", "The ladder", [*blocks, Text(note, note=True)])
+
+
+# --- rungs -----------------------------------------------------------------------------------------------------------
+
+
+def _labeled(run: Run) -> float:
+    """Training examples of each label, on the mean."""
+    return float(run.metrics.get("n_train", 0)) / max(1, len(run.labels))
+
+
+def _size(run: Run) -> float:
+    shots = run.values.get("data.shots")
+    return float(shots) if isinstance(shots, (int, float)) else ALL
+
+
+def rungs_of(study: Study, runs: Sequence[Run]) -> list[Rung]:
+    """The rungs among runs on one data set, those of an era beside each other, in the order of `ERAS`.
+
+    A run that names no rung stands on that of its method, tuning or ensemble; what else sets runs apart, but patterns
+    and label words, divides a rung.
+    """
+    several = [key for key in study.series_keys() if len(set(map(str, levels(runs, key))) - {"none"}) > 1]
+    apart = [key for key in several if key not in _OF_RUNGS]
+    names = {run: _name(run, apart) for run in runs}
+    found = []
+    for era in ERAS:
+        own = [run for run in runs if eras.era(run.config) == era]
+        for name in dict.fromkeys(names[run] for run in own):
+            by_size: dict[float, list[Run]] = {}
+            for run in sorted((run for run in own if names[run] == name), key=_size):
+                by_size.setdefault(_size(run), []).append(run)
+            scores = {size: estimate([run.score for run in group]) for size, group in by_size.items()}
+            seconds = {size: float(np.median([_seconds(run) for run in group])) for size, group in by_size.items()}
+            found.append(Rung(name, era, scores, seconds))
+    return found
+
+
+_OF_RUNGS = ("rung", "task", "method", "tuning", "ensemble")
+
+
+def _name(run: Run, apart: Iterable[str]) -> str:
+    """`soft prompt`, and what sets it apart from others of that rung."""
+    rung = run.values.get("rung")
+    if rung is None:
+        group = "method" if run.values.get("tuning") == "none" else "ensemble" if run.is_ensemble else "tuning"
+        rung = run.values.get(group)
+    return " · ".join([str(rung).replace("_", " "), *(brief(key, run.values.get(key)) for key in apart)])
+
+
+def _seconds(run: Run) -> float:
+    """What training took, encoding included; 0 where nothing trained."""
+    own = run.timing.get("seconds", {})
+    train = own.get("train")
+    return float(train) + float(own.get("encode", 0.0)) if isinstance(train, (int, float)) else 0.0
+
+
+def _series(rungs: Sequence[Rung]) -> list[Series]:
+    return [
+        Series(
+            rung.name,
+            rung.era,
+            list(rung.scores),
+            [one.mean for one in rung.scores.values()],
+            [one.std or 0.0 for one in rung.scores.values()],
+            list(rung.seconds.values()),
+        )
+        for rung in rungs
+    ]
+
+
+# --- eras, and where they cross --------------------------------------------------------------------------------------
+
+
+Best = Mapping[float, tuple[str, Estimate]]
+"""Of an era: size -> its best rung there, and what it reached."""
+
+
+def era_line(rungs: Sequence[Rung], era: str) -> Best:
+    """The best rung of an era at each size; one that learns nothing counts at every size."""
+    sizes = sorted({size for rung in rungs for size in rung.scores})
+    found: dict[float, tuple[str, Estimate]] = {}
+    for size in sizes:
+        own = [
+            (rung.name, rung.scores[0 if rung.flat else size])
+            for rung in rungs
+            if rung.era == era and (rung.flat or size in rung.scores)
+        ]
+        if own:
+            found[size] = max(own, key=lambda one: one[1].mean)
+    return found
+
+
+@dataclass(frozen=True)
+class Stretch:
+    """From one number of labels to another, the era with the highest mean."""
+
+    start: float
+    end: float
+    era: str
+
+
+def between(first: float, second: float, share: float, everything: float) -> float:
+    """The size a share of the way from one to another, on their logarithms; from 0 on, of the numbers themselves."""
+    first, second = (everything if size == ALL else size for size in (first, second))
+    if first <= 0:
+        return share * second
+    return float(2 ** ((1 - share) * math.log2(first) + share * math.log2(second)))
+
+
+def stretches(lines: Mapping[str, Mapping[float, float]], everything: float) -> list[Stretch]:
+    """Which era leads where: the upper envelope of the lines between the sizes that were measured.
+
+    Args:
+        lines: era -> size -> mean; a line runs between sizes that it has both.
+        everything: how many examples of each label `ALL` is.
+    """
+    sizes = sorted({size for line in lines.values() for size in line})
+    found: list[Stretch] = []
+
+    def add(start: float, end: float, era: str) -> None:
+        if end <= start:
+            return
+        if found and found[-1].era == era:
+            start = found.pop().start
+        found.append(Stretch(start, end, era))
+
+    for first, second in itertools.pairwise(sizes):
+        here = {era: (line[first], line[second]) for era, line in lines.items() if first in line and second in line}
+        if not here:
+            continue
+        share = 0.0
+        era = max(here, key=lambda one: (here[one][0], here[one][1]))
+        while True:
+            meets = {
+                other: (here[era][0] - low) / ((here[era][0] - low) + (high - here[era][1]))
+                for other, (low, high) in here.items()
+                if high > here[era][1] and (here[era][0] - low) + (high - here[era][1]) > 0
+            }
+            meets = {other: place for other, place in meets.items() if place >= share}
+            start = between(first, second, share, everything)
+            if not meets:
+                add(start, _number(second, everything), era)
+                break
+            nearest = min(meets, key=lambda other: (meets[other], -here[other][1]))
+            share = meets[nearest]
+            add(start, between(first, second, share, everything), era)
+            era = nearest
+    return found
+
+
+def _number(size: float, everything: float) -> float:
+    return everything if size == ALL else size
+
+
+def sentences(best: Mapping[str, Best], everything: float) -> list[str]:
+    """Who leads at which number of labels, and each two eras against each other."""
+    means = {era: {size: one.mean for size, (_, one) in line.items()} for era, line in best.items()}
+    found = [_lead(stretches(means, everything), best, everything)]
+    eras = list(best)
+    for place, first in enumerate(eras):
+        found += [_against(first, second, best, everything) for second in eras[place + 1 :]]
+    return [sentence for sentence in found if sentence]
+
+
+def _lead(own: Sequence[Stretch], best: Mapping[str, Best], everything: float) -> str:
+    """`Prompts (full) lead up to 51 examples of each label, features (tfidf) from there on.`"""
+    parts = []
+    for place, one in enumerate(own):
+        names = dict.fromkeys(
+            name for size, (name, _) in best[one.era].items() if one.start <= _number(size, everything) <= one.end
+        )
+        who = _WORDS[one.era] + (f" ({', then '.join(names)})" if names else "")
+        if len(own) == 1:
+            return wording.sentence(f"{who} lead at every number of labels, {_plain(one.start)} to {_plain(one.end)}.")
+        first, last = place == 0, place == len(own) - 1
+        unit = " examples of each label" if first else ""
+        where = f"up to {_plain(one.end)}{unit}" if first else f"from {_plain(one.start)}"
+        where += " on" if last else "" if first else f" to {_plain(one.end)}"
+        parts.append(f"{who}{' lead' if first else ''} {where}")
+    return wording.sentence(f"{', '.join(parts)}.") if parts else ""
+
+
+def _against(first: str, second: str, best: Mapping[str, Best], everything: float) -> str:
+    """Two eras: where the one is ahead, and where that is within noise."""
+    shared = [size for size in best[first] if size in best[second]]
+    if not shared:
+        return ""
+    lines = {era: {size: best[era][size][1].mean for size in shared} for era in (first, second)}
+    own = stretches(lines, everything)
+    if len(own) > 1:
+        parts = [f"below {_plain(own[0].end)} {_WORDS[own[0].era]} win"]
+        parts += [f"from {_plain(one.start)} to {_plain(one.end)} {_WORDS[one.era]}" for one in own[1:-1]]
+        said = ", ".join([*parts, f"above {_plain(own[-1].start)} {_WORDS[own[-1].era]}"])
+    else:
+        ahead = own[0].era if own else max(lines, key=lambda era: lines[era][shared[0]])
+        where = f"from {_shown(shared[0])} to {_shown(shared[-1])}" if len(shared) > 1 else f"at {_shown(shared[0])}"
+        said = f"{_WORDS[ahead]} win {where}"
+    noisy, known = [], []
+    for size in shared:
+        one, other = best[first][size][1], best[second][size][1]
+        if one.std is None or other.std is None:
+            continue
+        known.append(size)
+        if abs(one.mean - other.mean) <= one.std + other.std:
+            noisy.append(size)
+    if known and len(noisy) == len(shared):
+        noise = "; within noise everywhere" if len(shared) > 1 else "; within noise"
+    elif noisy:
+        noise = f"; within noise at {wording.together([_shown(size) for size in noisy])}"
+    else:
+        noise = "; beyond noise" if len(known) == len(shared) else ""
+    return f"{wording.sentence(_WORDS[first])} and {_WORDS[second]}: {said}{noise}."
+
+
+def _shown(size: float) -> str:
+    return "all" if size == ALL else f"{size:g}"
+
+
+def _plain(number: float) -> str:
+    """A number of labels with two digits that count."""
+    if number < 10:
+        return f"{number:.0f}"
+    digits = 1 - math.floor(math.log10(number))
+    return f"{number:,.0f}" if float(number).is_integer() and number < 1000 else f"{round(number, digits):,.0f}"
+
+
+# --- tables ----------------------------------------------------------------------------------------------------------
+
+
+def _era_table(best: Mapping[str, Best], sizes: Sequence[float], prefix: str) -> Table:
+    """The best rung of each era at each number of labels; the best of all is shaded."""
+    rows, shade = [], {}
+    for column, size in enumerate(sizes, start=1):
+        there = {era: line[size][1].mean for era, line in best.items() if size in line}
+        shade[list(best).index(max(there, key=there.__getitem__)), column] = 0.4
+    for era, line in best.items():
+        cells = [f"{wording.mean_std(line[size][1])} {line[size][0]}" if size in line else "–" for size in sizes]
+        rows.append((ERAS[era], *cells))
+    columns = ("era", *(_shown(size) for size in sizes))
+    return Table(f"{prefix}The best of each era by the number of labels", columns, tuple(rows), shade=shade)
+
+
+def _rung_table(rungs: Sequence[Rung], sizes: Sequence[float], prefix: str) -> Table:
+    rows = []
+    for rung in rungs:
+        cells = [wording.mean_std(rung.scores[size]) if size in rung.scores else "–" for size in sizes]
+        seconds = [value for value in rung.seconds.values() if value > 0]
+        spent = f"{min(seconds):.1f} to {max(seconds):.1f}" if len(seconds) > 1 else f"{sum(seconds):.1f}"
+        rows.append((rung.name, ERAS[rung.era], *cells, spent if seconds else "0"))
+    columns = ("rung", "era", *(_shown(size) for size in sizes), "seconds of training")
+    numeric = frozenset(range(2, len(columns)))
+    return Table(f"{prefix}Every rung by the number of labels", columns, tuple(rows), numeric=numeric)
