@@ -37,9 +37,9 @@ _DASHES: tuple[tuple[float, ...], ...] = (
     (1.2, 3),
 )
 
-# Inches: the picture, its margins, the column of names, the panel of the cost.
+# Inches: the picture, its margins, the column of names, the panel of the cost; the panels, a row, the axes' titles.
 _WIDTH, _LEFT, _NAMES, _COST, _RIGHT = 8.7, 0.58, 1.25, 2.0, 0.18
-_TOP, _BOTTOM, _PANEL, _ROW = 0.42, 0.64, 3.5, 0.185
+_TOP, _BOTTOM, _PANEL, _ROW, _LABEL = 0.42, 0.64, 3.5, 0.185, -0.45
 
 
 @dataclass(frozen=True)
@@ -142,8 +142,8 @@ def ladder(name: str, caption: str, rungs: Sequence[Series], everything: float, 
         for number, one in enumerate(rungs):
             _line(axes, one, at, styles[number], end)
             _name(axes, one, names[number], at, rows[number], end, (end - start) / width)
-        _axes(axes, at, everything, y_label)
-        _cost(cost, rungs, rows, axes.get_ylim())
+        _axes(axes, at, everything, y_label, panel)
+        _cost(cost, rungs, rows, axes.get_ylim(), panel)
         _key(figure, rungs, height)
 
     spoken = [
@@ -200,17 +200,20 @@ def _name(axes: Axes, one: Series, title: str, at: Mapping[float, float], row: f
     axes.text(text, row, title, color=HUES[one.era], va="center", ha="left", fontsize=8.8, clip_on=False)
 
 
-def _axes(axes: Axes, at: Mapping[float, float], everything: float, y_label: str) -> None:
+def _axes(axes: Axes, at: Mapping[float, float], everything: float, y_label: str, panel: float) -> None:
     axes.xaxis.set_minor_locator(NullLocator())
     axes.set_xticks(list(at.values()), [f"all\n({everything:,.0f})" if size == ALL else _size(size) for size in at])
     axes.yaxis.set_major_locator(MaxNLocator(7, steps=[1, 2, 5, 10]))
     axes.grid()
     axes.set_xlabel("training examples of each label")
+    axes.xaxis.set_label_coords(0.5, _LABEL / panel)
     axes.set_title(y_label, color=plots.INK, pad=5)
     axes.tick_params(length=3)
 
 
-def _cost(axes: Axes, rungs: Sequence[Series], rows: Mapping[int, float], limits: tuple[float, float]) -> None:
+def _cost(
+    axes: Axes, rungs: Sequence[Series], rows: Mapping[int, float], limits: tuple[float, float], panel: float
+) -> None:
     """What training took, a row for each rung and a dot for each number of labels."""
     axes.set_ylim(*limits)
     trained = [seconds for one in rungs for seconds in one.seconds if seconds > 0]
@@ -219,9 +222,9 @@ def _cost(axes: Axes, rungs: Sequence[Series], rows: Mapping[int, float], limits
     axes.set_xlim(low, high)
     for number, one in enumerate(rungs):
         colour, row = HUES[one.era], rows[number]
-        axes.plot([low, high], [row, row], color=plots.GRID, linewidth=0.8, zorder=0)
         seconds = [value for value in one.seconds if value > 0]
         if seconds:
+            axes.plot([low, high], [row, row], color=plots.GRID, linewidth=0.8, zorder=0)
             axes.plot([min(seconds), max(seconds)], [row, row], color=colour, linewidth=1.4, alpha=0.6)
             axes.plot(seconds, [row] * len(seconds), color=colour, marker=_MARKERS[one.era], markersize=4, linestyle="")
         else:
@@ -235,6 +238,7 @@ def _cost(axes: Axes, rungs: Sequence[Series], rows: Mapping[int, float], limits
     axes.spines["left"].set_visible(False)
     axes.grid(axis="x")
     axes.set_xlabel("seconds of training")
+    axes.xaxis.set_label_coords(0.5, _LABEL / panel)
 
 
 def _key(figure: Figure, rungs: Sequence[Series], height: float) -> None:
