@@ -11,6 +11,7 @@ import numpy as np
 from pet_cli.report.runs import DATASET, Configuration, Run, Study
 from pet_cli.report.statistics import Comparison, holm, paired_bootstrap
 from pet_cli.report.values import PVP, natural
+from pet_cli.results import summary
 from pet_cli.tasks.targets import TARGETS
 
 Seeds = tuple[Any, Any]
@@ -121,6 +122,8 @@ def by_setting(study: Study) -> list[Verdict]:
 def _one_setting(study: Study, runs: Sequence[Run], key: str, values: Sequence[Any], prefix: str) -> list[Verdict]:
     # What belongs to the setting follows it (tuning.rank to tuning); an ensemble takes the place of one pattern.
     ignored = {key, *(own for own in study.varied if own.startswith(f"{key}.")), *(PVP if key == "ensemble" else ())}
+    if key == "rung":
+        ignored |= {own for own in study.varied if summary.settled([run.values for run in runs], own)}
     others = [own for own in study.varied if own not in ignored]
 
     def by_match(value: Any) -> dict[tuple[Any, ...], list[Run]]:

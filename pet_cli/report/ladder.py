@@ -42,26 +42,59 @@ class Rung:
         return list(self.scores) == [0]
 
 
-def ladder_section(study: Study) -> Section | None:
-    """A plot for each data set, where lines cross in words, and tables; None where fewer than two eras were run."""
-    blocks: list[Block] = []
+Best = Mapping[float, tuple[str, Estimate]]
+"""Of an era: size -> its best rung there, and what it reached."""
+
+
+@dataclass(frozen=True)
+class Climb:
+    """A ladder on one data set.
+
+    Attributes:
+        prefix: the data set's name, where there are several.
+        sizes: training examples of each label, ascending; `ALL` for all, of which `everything` is the number.
+        best: the eras' best rungs.
+    """
+
+    prefix: str
+    rungs: Sequence[Rung]
+    sizes: Sequence[float]
+    everything: float
+    best: Mapping[str, Best]
+
+
+def climbs(study: Study) -> list[Climb]:
+    """The ladders among the runs: data sets with rungs of two eras at two numbers of labels."""
+    found = []
     for dataset, title in study.datasets.items():
         runs = [run for run in study.runs if run.dataset == dataset]
         rungs = rungs_of(study, runs)
         sizes = sorted({size for rung in rungs for size in rung.scores})
-        if len({rung.era for rung in rungs}) < 2 or len(sizes) < 2:
-            continue
-        prefix = f"{title}. " if len(study.datasets) > 1 else ""
-        everything = float(np.mean([_labeled(run) for run in runs if _size(run) == ALL] or [0]))
+        here = [era for era in ERAS if any(rung.era == era for rung in rungs)]
+        if len(here) > 1 and len(sizes) > 1:
+            everything = float(np.mean([_labeled(run) for run in runs if _size(run) == ALL] or [0]))
+            prefix = f"{title}. " if len(study.datasets) > 1 else ""
+            found.append(Climb(prefix, rungs, sizes, everything, {era: era_line(rungs, era) for era in here}))
+    return found
+
+
+def leads(study: Study) -> list[str]:
+    """Who leads at which number of labels, a sentence for each data set with a ladder."""
+    return [one.prefix + sentences(one.best, one.everything)[0] for one in climbs(study)]
+
+
+def ladder_section(study: Study) -> Section | None:
+    """A plot for each data set, where lines cross in words, and tables; None where there is no ladder."""
+    blocks: list[Block] = []
+    for number, one in enumerate(climbs(study), start=1):
         caption = (
-            f"{prefix}Mean {study.score_title} over seeds, the band is one standard deviation; beside it seconds of "
-            "training, a mark for each number of labels."
+            f"{one.prefix}Mean {study.score_title} over seeds, the band is one standard deviation; beside it seconds "
+            "of training, a mark for each number of labels."
         )
-        name = f"ladder-{1 + sum(isinstance(block, Figures) for block in blocks)}"
-        blocks.append(Figures((ladder(name, caption, _series(rungs), everything, study.score_title),)))
-        best = {era: era_line(rungs, era) for era in ERAS if any(rung.era == era for rung in rungs)}
-        blocks.append(Bullets(tuple(prefix + sentence for sentence in sentences(best, everything))))
-        blocks += [_era_table(best, sizes, prefix), _rung_table(rungs, sizes, prefix)]
+        picture = ladder(f"ladder-{number}", caption, _series(one.rungs), one.everything, study.score_title)
+        said = sentences(one.best, one.everything)
+        blocks += [Figures((picture,)), Bullets(tuple(one.prefix + sentence for sentence in said))]
+        blocks += [_era_table(one), _rung_table(one)]
     if not blocks:
         return None
     note = (
@@ -143,10 +176,6 @@ def _series(rungs: Sequence[Rung]) -> list[Series]:
 
 
 # --- eras, and where they cross --------------------------------------------------------------------------------------
-
-
-Best = Mapping[float, tuple[str, Estimate]]
-"""Of an era: size -> its best rung there, and what it reached."""
 
 
 def era_line(rungs: Sequence[Rung], era: str) -> Best:
@@ -301,8 +330,9 @@ def _plain(number: float) -> str:
 # --- tables ----------------------------------------------------------------------------------------------------------
 
 
-def _era_table(best: Mapping[str, Best], sizes: Sequence[float], prefix: str) -> Table:
+def _era_table(climb: Climb) -> Table:
     """The best rung of each era at each number of labels; the best of all is shaded."""
+    best, sizes = climb.best, climb.sizes
     rows, shade = [], {}
     for column, size in enumerate(sizes, start=1):
         there = {era: line[size][1].mean for era, line in best.items() if size in line}
@@ -311,16 +341,16 @@ def _era_table(best: Mapping[str, Best], sizes: Sequence[float], prefix: str) ->
         cells = [f"{wording.mean_std(line[size][1])} {line[size][0]}" if size in line else "–" for size in sizes]
         rows.append((ERAS[era], *cells))
     columns = ("era", *(_shown(size) for size in sizes))
-    return Table(f"{prefix}The best of each era by the number of labels", columns, tuple(rows), shade=shade)
+    return Table(f"{climb.prefix}The best of each era by the number of labels", columns, tuple(rows), shade=shade)
 
 
-def _rung_table(rungs: Sequence[Rung], sizes: Sequence[float], prefix: str) -> Table:
-    rows = []
-    for rung in rungs:
+def _rung_table(climb: Climb) -> Table:
+    rows, sizes = [], climb.sizes
+    for rung in climb.rungs:
         cells = [wording.mean_std(rung.scores[size]) if size in rung.scores else "–" for size in sizes]
         seconds = [value for value in rung.seconds.values() if value > 0]
         spent = f"{min(seconds):.1f} to {max(seconds):.1f}" if len(seconds) > 1 else f"{sum(seconds):.1f}"
         rows.append((rung.name, ERAS[rung.era], *cells, spent if seconds else "0"))
     columns = ("rung", "era", *(_shown(size) for size in sizes), "seconds of training")
     numeric = frozenset(range(2, len(columns)))
-    return Table(f"{prefix}Every rung by the number of labels", columns, tuple(rows), numeric=numeric)
+    return Table(f"{climb.prefix}Every rung by the number of labels", columns, tuple(rows), numeric=numeric)

@@ -37,9 +37,9 @@ _DASHES: tuple[tuple[float, ...], ...] = (
     (1.2, 3),
 )
 
-# Inches: the picture, its margins, the column of names, the panel of the cost; the panels, a row, the axes' titles.
+# Inches: the picture, its margins, the column of names, the panel of the cost; the panels, a row.
 _WIDTH, _LEFT, _NAMES, _COST, _RIGHT = 8.7, 0.58, 1.25, 2.0, 0.18
-_TOP, _BOTTOM, _PANEL, _ROW, _LABEL = 0.42, 0.64, 3.5, 0.185, -0.45
+_TOP, _PANEL, _ROW = 0.42, 3.5, 0.185
 
 
 @dataclass(frozen=True)
@@ -110,14 +110,15 @@ def ladder(name: str, caption: str, rungs: Sequence[Series], everything: float, 
     names, key = plots.drawable([one.name for one in rungs], "rung")
     sizes = sorted({size for one in rungs for size in one.sizes})
     at = places(sizes, everything)
-    height = _TOP + _BOTTOM + max(_PANEL, _ROW * (len(rungs) + 1))
+    below = 0.64 if ALL in at else 0.54  # the numbers, one of them on two lines, and the axis's title
+    height = _TOP + below + max(_PANEL, _ROW * (len(rungs) + 1))
 
     def paint(figure: Figure, axes: Axes) -> None:
         figure.set_layout_engine("none")
-        panel = height - _TOP - _BOTTOM
+        panel = height - _TOP - below
         width = _WIDTH - _LEFT - _NAMES - _COST - _RIGHT
-        axes.set_position((_LEFT / _WIDTH, _BOTTOM / height, width / _WIDTH, panel / height))
-        cost = figure.add_axes(((_LEFT + width + _NAMES) / _WIDTH, _BOTTOM / height, _COST / _WIDTH, panel / height))
+        axes.set_position((_LEFT / _WIDTH, below / height, width / _WIDTH, panel / height))
+        cost = figure.add_axes(((_LEFT + width + _NAMES) / _WIDTH, below / height, _COST / _WIDTH, panel / height))
         low = min(min(np.subtract(one.scores, one.bands)) for one in rungs)
         high = max(max(np.add(one.scores, one.bands)) for one in rungs)
         margin = 0.04 * (high - low) or 0.02
@@ -142,8 +143,8 @@ def ladder(name: str, caption: str, rungs: Sequence[Series], everything: float, 
         for number, one in enumerate(rungs):
             _line(axes, one, at, styles[number], end)
             _name(axes, one, names[number], at, rows[number], end, (end - start) / width)
-        _axes(axes, at, everything, y_label, panel)
-        _cost(cost, rungs, rows, axes.get_ylim(), panel)
+        _axes(axes, at, everything, y_label, (0.2 - below) / panel)
+        _cost(cost, rungs, rows, axes.get_ylim(), (0.2 - below) / panel)
         _key(figure, rungs, height)
 
     spoken = [
@@ -200,19 +201,19 @@ def _name(axes: Axes, one: Series, title: str, at: Mapping[float, float], row: f
     axes.text(text, row, title, color=HUES[one.era], va="center", ha="left", fontsize=8.8, clip_on=False)
 
 
-def _axes(axes: Axes, at: Mapping[float, float], everything: float, y_label: str, panel: float) -> None:
+def _axes(axes: Axes, at: Mapping[float, float], everything: float, y_label: str, title: float) -> None:
     axes.xaxis.set_minor_locator(NullLocator())
     axes.set_xticks(list(at.values()), [f"all\n({everything:,.0f})" if size == ALL else _size(size) for size in at])
     axes.yaxis.set_major_locator(MaxNLocator(7, steps=[1, 2, 5, 10]))
     axes.grid()
     axes.set_xlabel("training examples of each label")
-    axes.xaxis.set_label_coords(0.5, _LABEL / panel)
+    axes.xaxis.set_label_coords(0.5, title)
     axes.set_title(y_label, color=plots.INK, pad=5)
     axes.tick_params(length=3)
 
 
 def _cost(
-    axes: Axes, rungs: Sequence[Series], rows: Mapping[int, float], limits: tuple[float, float], panel: float
+    axes: Axes, rungs: Sequence[Series], rows: Mapping[int, float], limits: tuple[float, float], title: float
 ) -> None:
     """What training took, a row for each rung and a dot for each number of labels."""
     axes.set_ylim(*limits)
@@ -238,7 +239,7 @@ def _cost(
     axes.spines["left"].set_visible(False)
     axes.grid(axis="x")
     axes.set_xlabel("seconds of training")
-    axes.xaxis.set_label_coords(0.5, _LABEL / panel)
+    axes.xaxis.set_label_coords(0.5, title)
 
 
 def _key(figure: Figure, rungs: Sequence[Series], height: float) -> None:

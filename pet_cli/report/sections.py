@@ -46,7 +46,7 @@ def document(study: Study) -> Document:
         title=f"{tasks}: {wording.count(n, 'run')}",
         lead=f"{lead} from {', '.join(str(folder) for folder in study.folders)}"
         + (f". All: {shared}" if shared else ""),
-        short=tuple(in_short(study, sources, by_setting)),
+        short=(*ladder.leads(study), *in_short(study, sources, by_setting)),
         sections=tuple(section for section in found if section is not None),
     )
 

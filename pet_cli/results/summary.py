@@ -155,11 +155,11 @@ def setting_keys(rows: Sequence[Mapping[str, Any]]) -> list[str]:
 def varied(rows: Sequence[Mapping[str, Any]], keys: Sequence[str]) -> list[str]:
     """The settings that differ between rows; where rungs do, without those that each rung settles."""
     own = [key for key in keys if len({str(line.get(key)) for line in rows}) > 1]
-    return own if "rung" not in own else [key for key in own if key == "rung" or not _settled(rows, key)]
+    return own if "rung" not in own else [key for key in own if key == "rung" or not settled(rows, key)]
 
 
-def _settled(rows: Sequence[Mapping[str, Any]], key: str) -> bool:
-    """Whether rows on the same rung have the same value of a setting."""
+def settled(rows: Sequence[Mapping[str, Any]], key: str) -> bool:
+    """Whether rows on the same rung of a ladder have the same value of a setting."""
     seen: dict[str, str] = {}
     return all(seen.setdefault(str(line["rung"]), str(line.get(key))) == str(line.get(key)) for line in rows)
 
