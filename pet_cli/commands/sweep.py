@@ -74,7 +74,7 @@ def _is_list(value: Any) -> bool:
 def limit(limits: Limits, config: PetConfig, overrides: Sequence[str]) -> None:
     """Raises `Unfit` for a rung at a number of shots at which the sweep does not take it."""
     name = rung(overrides)
-    if name in limits and config.data.shots not in limits[name]:
+    if name is not None and name in limits and config.data.shots not in limits[name]:
         shots = ", ".join("all" if one is None else str(one) for one in limits[name])
         raise Unfit(f"{_LIMITS}.{name}: at {shots} alone.")
 
