@@ -42,7 +42,7 @@ def execute(config: PetConfig, out: Path, session: Session, progress: Progress |
     scores = method.predict(test)
     progress.passed("test", f"{len(test):,} examples")
     outcome = outcome_of(config, splits, scores, method.labels, method.facts(test))
-    outcome.warnings[:0] = method.notes()
+    outcome.warnings[:0] = [*resolve.found_notes(config), *method.notes()]
     outcome.metrics["notes"] = outcome.warnings  # so that whoever reads the folder alone can say them
     with clock.phase("write"):
         method.save(out, saves_whole(config, session))

@@ -23,7 +23,9 @@ from pet_cli.config import files
 from pet_cli.errors import Unfit
 
 CONF = Path(__file__).parent.parent / "conf"
-GROUPS = tuple(sorted(path.name for path in CONF.iterdir() if path.is_dir() and path.name not in files.PRESETS))
+GROUPS = tuple(
+    sorted(path.name for path in CONF.iterdir() if path.is_dir() and path.name not in (*files.PRESETS, "search"))
+)
 COMPOSED = HERE / "composed" / "conf.json"
 
 

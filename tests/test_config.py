@@ -21,7 +21,7 @@ from pet_cli.config.schema import PetConfig
 from pet_cli.errors import UserError
 
 CONF = files.conf_dir()
-KINDS = [(group, name) for group, kinds in registry.KINDS.items() for name in kinds]
+KINDS = [(group, name) for group, kinds in registry.ALL.items() for name in kinds]
 OPTIONS = [(group, name) for group in ("task", "model", *registry.KINDS) for name in files.options(group)]
 
 

@@ -27,6 +27,7 @@ ROOMS = (
     "runs",
     "methods",
     "ensembles",
+    "search",
     "execute",
     "results",
     "report",
@@ -47,6 +48,7 @@ TORCH_FREE = (
     "commands.compose",
     "commands.sweep",
     "commands.train",
+    "commands.search",
 )
 HEAVY = ("torch", "transformers", "datasets", "peft", "sklearn", "scipy", "pandas", "matplotlib")
 

@@ -175,5 +175,7 @@ def _sweep(config: Mapping[str, Any], folder: Path) -> str:
     if not single:
         return f"pet report {shlex.quote(str(shown(folder)))}"
     if patterns > 1 and not config.get("template") and config["method"]["name"] == "prompt":
-        given.append("pattern=" + ",".join(f"p{i}" for i in range(min(3, patterns))))
+        found = len((config.get("found") or {}).get("templates", []))
+        names = [f"{letter}{i}" for letter, n in (("p", patterns), ("f", found)) for i in range(min(3, n))]
+        given.append("pattern=" + ",".join(names))
     return " ".join(["pet train -m", *map(shlex.quote, given), "seed=13,21,42"])

@@ -63,10 +63,14 @@ def _dispatch(arguments: list[str]) -> int:
     if not arguments:
         parser.print_help()
         return 0
-    commands = ("train", "show", "list", "predict", "ensemble", "report", "explain")
+    commands = ("train", "search", "show", "list", "predict", "ensemble", "report", "explain")
     if not arguments[0].startswith("-") and arguments[0] not in commands:
         raise not_allowed("command", arguments[0], commands)
     options, rest = parser.parse_known_args(arguments)
+    if options.command == "search":
+        from pet_cli.commands.search import search
+
+        return search(options.what, [*options.overrides, *rest], options.config_dir)
     if rest and options.command != "show":
         raise UserError(f"{rest[0]}: unexpected; see pet {options.command} --help.")
     if options.command == "show":
@@ -76,7 +80,7 @@ def _dispatch(arguments: list[str]) -> int:
     if options.command == "list":
         from pet_cli.commands.listing import listing
 
-        return listing(options.what, options.of, options.config_dir)
+        return listing(options.what, options.of, options.config_dir, options.found)
     if options.command == "ensemble":
         from pet_cli.commands.ensemble import recombine
 
@@ -101,14 +105,25 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--version", action="version", version=f"pet {__version__}")
     commands = parser.add_subparsers(dest="command", metavar="COMMAND")
     commands.add_parser("train", help="train and evaluate: one run, or a sweep with -m (pet train --help)")
+    search = commands.add_parser(
+        "search",
+        help="search for templates or label words, without looking at test data",
+        description="Searches for templates or label words (pet list searches). Takes what pet train takes, and the "
+        "group search. Writes a folder, hydra.run.dir=FOLDER; the same command goes on in it. "
+        "Then: pet train found=FOLDER pattern=p0,f0,f1 -m",
+    )
+    search.add_argument("what", nargs="?", help="template, verbalizer")
+    search.add_argument("overrides", nargs="*", metavar="KEY=VALUE", help="as for pet train; search=NAME, search.KEY=…")
+    search.add_argument("--config-dir", help="a folder of your own configs")
     show = commands.add_parser("show", help="show what the model sees of a text, and what it predicts at the mask")
     show.add_argument("overrides", nargs="*", metavar="KEY=VALUE", help="as for pet train")
     show.add_argument("--text", action="append", help="a text; again for a second field, in the task's order")
     show.add_argument("--row", type=int, default=0, help="a row of the test data instead (default 0)")
     show.add_argument("--config-dir", help="a folder of your own configs")
     lists = commands.add_parser("list", help="list what there is: tasks, models, tunings, rungs, runs and so on")
-    lists.add_argument("what", help="tasks, patterns, models, tunings, scorings, ensembles, experiments, rungs, runs")
+    lists.add_argument("what", help="tasks, patterns, models, tunings, scorings, ensembles, searches, rungs, runs")
     lists.add_argument("of", nargs="?", help="tasks, patterns: this task; runs: below this folder (default outputs)")
+    lists.add_argument("found", nargs="?", metavar="found=FOLDER", help="patterns: beside those that a search found")
     lists.add_argument("--config-dir", help="a folder of your own configs")
     predict = commands.add_parser(
         "predict",

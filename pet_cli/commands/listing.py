@@ -8,7 +8,8 @@ from pathlib import Path
 from typing import Any
 
 from pet_cli.config import files as conf_files
-from pet_cli.config.build import option
+from pet_cli.config.build import build, option
+from pet_cli.config.schema import PetConfig
 from pet_cli.errors import UserError, not_allowed
 
 _GROUPS = {
@@ -16,14 +17,21 @@ _GROUPS = {
     "models": "model",
     "tunings": "tuning",
     "scorings": "scoring",
+    "searches": "search",
     "ensembles": "ensemble",
     "experiments": "experiment",
     "rungs": "rung",
 }
 
 
-def listing(what: str, of: str | None, config_dir: str | None = None) -> int:
-    """Prints one kind of thing; `of` is a task, to say all of it or its patterns, or the folder of runs."""
+def listing(what: str, of: str | None, config_dir: str | None = None, found: str | None = None) -> int:
+    """Prints one kind of thing; `of` is a task, to say all of it or its patterns, or the folder of runs.
+
+    Args:
+        found: `found=FOLDER`, whose templates and label words are listed beside the task's own.
+    """
+    if found is not None and (what not in ("patterns", "verbalizers") or not found.startswith("found=")):
+        raise UserError(f"{found}: unexpected; pet list patterns TASK found=FOLDER is what there is.")
     if what == "tasks":
         _task(of, config_dir) if of is not None else _tasks(config_dir)
     elif what in _GROUPS:
@@ -34,7 +42,8 @@ def listing(what: str, of: str | None, config_dir: str | None = None) -> int:
     elif what in ("patterns", "verbalizers"):
         if of is None:
             raise UserError(f"pet list {what} TASK: which task? See pet list tasks.")
-        _patterns(_read(of, config_dir))
+        folder = None if found is None else found.partition("=")[2]
+        _patterns(_read(of, config_dir), None if folder is None else build({"task": of}, {"found": folder}, config_dir))
     elif what == "runs":
         _runs(Path(of or "outputs"))
     else:
@@ -107,12 +116,17 @@ def _at_hand(task: dict[str, Any]) -> str:
     return "here, in the hub's cache" if kept else "on the hub"
 
 
-def _patterns(task: dict[str, Any]) -> None:
-    for index, pattern in enumerate(task.get("patterns", [])):
-        print(f"p{index}  {pattern}")
-    for index, words in enumerate(task.get("verbalizers", [])):
-        shown = ", ".join(f"{label}: {_words(value)}" for label, value in words.items())
-        print(f"v{index}  {shown}")
+def _patterns(task: dict[str, Any], with_found: PetConfig | None) -> None:
+    found = None if with_found is None else with_found.found
+    if found is not None:
+        found.check_task(task["name"], found.labels if not task["labels"] else task["labels"], list(task["fields"]))
+    for letter, patterns in (("p", task.get("patterns", [])), ("f", found.templates if found else [])):
+        for index, pattern in enumerate(patterns):
+            print(f"{letter}{index}  {pattern}")
+    for letter, verbalizers in (("v", task.get("verbalizers", [])), ("f", found.verbalizers if found else [])):
+        for index, words in enumerate(verbalizers):
+            shown = ", ".join(f"{label}: {_words(value)}" for label, value in words.items())
+            print(f"{letter}{index}  {shown}")
 
 
 def _words(value: Any) -> str:

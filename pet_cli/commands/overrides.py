@@ -31,7 +31,7 @@ _LISTS = (
     *("tuning.targets", "task.metrics", "method.words", "method.characters", "method.strengths"),
 )
 _FUNCTION = re.compile(r"(choice|glob|range|interval|shuffle|sort|tag)\(")
-_PATHS = ("data.path", "model.name", "hydra.run.dir", "hydra.sweep.dir")
+_PATHS = ("data.path", "model.name", "found", "hydra.run.dir", "hydra.sweep.dir")
 
 
 def prepare(argv: Sequence[str]) -> list[str]:
@@ -179,6 +179,14 @@ def quote(override: str, sweeping: bool = False) -> str:
     return f"{key}={_quoted(value)}"
 
 
+def value_of(key: str, text: str) -> Any:
+    """A value as the command line of a single run has it: `1e-5`, `null` and `[1,2]` are what they look like."""
+    if not text:
+        raise UserError(f"{key}=: a value is needed; null is none, where there may be none.")
+    parsed = _parse(quote(f"{key}={text}"))
+    return text if parsed is None else parsed.value()
+
+
 def decoded(values: Mapping[str, Any]) -> dict[str, Any]:
     """Composed values with those mappings and lists read that went through Hydra as text. Raises `UserError`."""
     out = dict(values)
@@ -251,9 +259,7 @@ def texts() -> frozenset[str]:
             elif hint in (str, str | None):
                 yield f"{prefix}{field.name}"
 
-    kinds = [
-        (group, registry.settings_class(group, name)) for group in registry.KINDS for name in registry.KINDS[group]
-    ]
+    kinds = [(group, registry.settings_class(group, name)) for group in registry.ALL for name in registry.ALL[group]]
     return frozenset([*of(PetConfig, ""), *(key for group, cls in kinds for key in of(cls, f"{group}."))])
 
 

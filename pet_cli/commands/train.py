@@ -31,7 +31,10 @@ from pet_cli.runs import states, store
 from pet_cli.tasks.metrics import score, title
 
 _FIRST_KEYS = ("rung", "pattern", "verbalizer", "tuning", "ensemble", "model", "data.shots", "seed", "task")
-_LONG_KEYS = ("data.path", "experiment", "template", "verbalizer", "data.fields", "data.labels", "data.max_test")
+_LONG_KEYS = (
+    *("data.path", "experiment", "template", "verbalizer", "data.fields", "data.labels", "data.max_test"),
+    "found",
+)
 
 
 def folder_name(overrides: str) -> str:

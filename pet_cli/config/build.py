@@ -15,6 +15,7 @@ from omegaconf.errors import OmegaConfBaseException
 
 from pet_cli.config import files, registry
 from pet_cli.config.bounds import Settings, refused
+from pet_cli.config.found import Found, read_found
 from pet_cli.config.schema import PetConfig
 from pet_cli.config.tuning import Tuning
 from pet_cli.errors import UserError, choices, nearest, not_allowed
@@ -86,6 +87,7 @@ def typed(values: Mapping[str, Any], config_dir: str | None = None) -> PetConfig
     for group in registry.KINDS:
         if hasattr(config, group):
             setattr(config, group, _of_kind(group, getattr(config, group), group))
+    config.found = _found(config.found)
     source, own = config.task.source, config.data.fields
     all_own = not config.task.labels and source.hub is None and source.path is None
     if all_own and isinstance(own, dict) and any(name not in config.task.fields for name in own):
@@ -98,7 +100,7 @@ def typed(values: Mapping[str, Any], config_dir: str | None = None) -> PetConfig
 def option(group: str, name: str, /, config_dir: str | None = None, **changes: Any) -> Any:
     """The typed settings of one option of a group, with single keys changed; `option("tuning", "lora", rank=4)`."""
     values = {**files.read(group, name, config_dir), **changes}
-    if group in registry.KINDS:
+    if group in registry.ALL:
         return _of_kind(group, values, group)
     hints = typing.get_type_hints(PetConfig)
     return _object(hints[group], values, group)
@@ -109,6 +111,15 @@ def section(name: str, /, **changes: Any) -> Any:
     values = files.read_root()
     _seeded(values)
     return _object(typing.get_type_hints(PetConfig)[name], {**values[name], **changes}, name)
+
+
+def _found(given: Any) -> Found | None:
+    """What a search found: read from its folder, which a run then no longer needs, or as a run's folder has it."""
+    if given is None or isinstance(given, Found):
+        return given
+    values = read_found(given) if isinstance(given, str) else given
+    found: Found = _object(Found, values, "found")
+    return found
 
 
 def _student_tuning(config: PetConfig, config_dir: str | None) -> Tuning:
@@ -131,7 +142,7 @@ def _of_kind(group: str, values: Any, key: str) -> Any:
     if not isinstance(values, Mapping):
         raise not_allowed(key, "null" if values is None else values, files.options(group))
     if "name" not in values:
-        raise UserError(f"{key}.name: a value is needed, one of {choices(registry.KINDS[group])}.")
+        raise UserError(f"{key}.name: a value is needed, one of {choices(registry.ALL[group])}.")
     cls = registry.settings_class(group, values["name"])
     return _object(cls, {**files.read(group, values["name"]), **values}, key)
 
@@ -171,11 +182,11 @@ def _object(cls: type, values: Any, key: str) -> Any:
 
 def _whose(group: str, name: str) -> str:
     """Which options of a group have a key that the chosen one has not, as a sentence."""
-    if group not in registry.KINDS:
+    if group not in registry.ALL:
         return ""
     own = [
         kind
-        for kind in registry.KINDS[group]
+        for kind in registry.ALL[group]
         if name in {field.name for field in dataclasses.fields(registry.settings_class(group, kind))}
     ]
     return f" It belongs to {group}={choices(own)}." if own else ""

@@ -26,13 +26,20 @@ from pet_cli.errors import Unfit, UserError, not_allowed
 from pet_cli.tasks.readers import check as check_reader
 
 
-def check(config: PetConfig) -> None:
-    """Raises `UserError` for anything wrong that can be seen without data or a model."""
+def check(config: PetConfig, *, learns: bool = True) -> None:
+    """Raises `UserError` for anything wrong that can be seen without data or a model.
+
+    Args:
+        learns: whether examples are needed to learn from; a search for prompts can do without.
+    """
     config.check()
     for group in registry.KINDS:
         getattr(config, group).check(group)
-    _check_shots(config)
+    if learns:
+        _check_shots(config)
     _check_fields(config)
+    if config.found is not None:
+        config.found.check_task(config.task.name, labels(config), list(config.task.fields))
     metrics(config)
     check_reader(config.task.reader)
     if config.task.target != "label":

@@ -42,6 +42,10 @@ def _scoring(settings: str, by: str) -> Kind:
     return Kind(f"pet_cli.config.scoring:{settings}", f"pet_cli.verbalizers.{by}")
 
 
+def _search(settings: str, by: str) -> Kind:
+    return Kind(f"pet_cli.config.search:{settings}", f"pet_cli.search.{by}")
+
+
 KINDS: dict[str, dict[str, Kind]] = {
     "method": {
         "prompt": _method("PromptSettings", "prompted:PromptMethod"),
@@ -71,14 +75,21 @@ KINDS: dict[str, dict[str, Kind]] = {
         "ipet": _ensemble("IpetEnsemble", "ensembles.method:PetMethod"),
     },
 }
-"""group -> the name that stands in its YAML as `name:` -> its kind."""
+"""A run's groups: group -> the name that stands in its YAML as `name:` -> its kind."""
+
+SEARCHES: dict[str, Kind] = {
+    "rules": _search("RulesSearch", "rules:Rules"),
+}
+"""The group `search`, which only `pet search` has."""
+
+ALL = {**KINDS, "search": SEARCHES}
 
 
 def kind(group: str, name: Any) -> Kind:
     """Raises `UserError` for a name that the group does not have."""
-    found = KINDS[group].get(name) if isinstance(name, str) else None
+    found = ALL[group].get(name) if isinstance(name, str) else None
     if found is None:
-        raise not_allowed(f"{group}.name", name, KINDS[group])
+        raise not_allowed(f"{group}.name", name, ALL[group])
     return found
 
 

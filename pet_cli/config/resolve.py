@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable
 from dataclasses import replace
 from typing import Any
@@ -51,7 +52,7 @@ def _ids(key: str, given: Any, letter: str, n: int) -> list[Any]:
 
 def member_config(config: PetConfig, pattern: Any, verbalizer: Any, seed: int | None = None) -> PetConfig:
     """The settings of one member: a run of its own, with one template and one verbalizer."""
-    by_id = isinstance(pattern, str) and pattern[:1] == "p" and pattern[1:].isdigit()
+    by_id = isinstance(pattern, str) and pattern[:1] in ("p", "f") and pattern[1:].isdigit()
     return replace(
         config,
         pattern=pattern if by_id else "p0",
@@ -73,6 +74,8 @@ def labels(config: PetConfig) -> list[str]:
         return _names("task.labels", config.task.labels)
     if isinstance(config.verbalizer, dict):
         return _names("verbalizer", config.verbalizer, typed=True)
+    if config.found is not None:
+        return _names("found.labels", config.found.labels, typed=True)
     if isinstance(config.data.labels, dict) and config.data.labels:
         return list(dict.fromkeys(spelled(label) for label in config.data.labels.values()))
     if config.task.target == "choice":
@@ -129,21 +132,42 @@ def weighing(config: PetConfig) -> task_metrics.Metric | None:
     return task_metrics.named(rule, own.kind, own.labels, key="ensemble.weights")[0]
 
 
-def _by_id(key: str, given: Any, letter: str, items: list[Any], task: str, others: tuple[str, ...] = ()) -> Any:
-    ids = [f"{letter}{index}" for index in range(len(items))]
-    if str(given) not in ids:
-        if not ids:
+def _by_id(
+    key: str,
+    given: Any,
+    letter: str,
+    items: list[Any],
+    found: list[Any] | None,
+    task: str,
+    others: tuple[str, ...] = (),
+) -> Any:
+    """One of the task's own by its place in the list (p0, v0), or one of those that a search found (f0)."""
+    known = {f"{letter}{index}": one for index, one in enumerate(items)}
+    known |= {f"f{index}": one for index, one in enumerate(found or [])}
+    if str(given) not in known:
+        if found is None and re.fullmatch(r"f\d+", str(given)):
+            raise UserError(f"{key}={given}: f0, f1, … are what a search found; name its folder, found=FOLDER.")
+        if not known:
             raise UserError(f"{key}={given}: task '{task}' has none of its own; give one in full.")
-        raise not_allowed(key, given, [*ids, *others])
-    return items[ids.index(str(given))]
+        raise not_allowed(key, given, [*known, *others])
+    return known[str(given)]
 
 
 def template_source(config: PetConfig) -> str:
     """The template's line: `template=` in full, else the task's by its id in `pattern=`."""
     if config.template is not None:
         return config.template
-    source: str = _by_id("pattern", config.pattern, "p", config.task.patterns, config.task.name)
+    found = None if config.found is None else config.found.templates
+    source: str = _by_id("pattern", config.pattern, "p", config.task.patterns, found, config.task.name)
     return source
+
+
+def found_notes(config: PetConfig) -> list[str]:
+    """What a reader should know of a result with a template or label words that a search found."""
+    asked = [config.verbalizer, *([] if config.template is not None else [config.pattern])]
+    if config.found is None or not any(re.fullmatch(r"f\d+", str(one)) for one in asked):
+        return []
+    return config.found.notes(config.model.name)
 
 
 def prompt_template(config: PetConfig) -> Template:
@@ -166,5 +190,6 @@ def verbalizer_words(config: PetConfig) -> dict[str, dict[str, float]]:
     if verbalizer == "all" and config.task.verbalizers:
         return all_words([parse_words(one, labels(config)) for one in config.task.verbalizers])
     if not isinstance(verbalizer, dict):
-        verbalizer = _by_id("verbalizer", verbalizer, "v", config.task.verbalizers, config.task.name, ("all",))
+        found = None if config.found is None else config.found.verbalizers
+        verbalizer = _by_id("verbalizer", verbalizer, "v", config.task.verbalizers, found, config.task.name, ("all",))
     return parse_words(verbalizer, labels(config))

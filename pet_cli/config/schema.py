@@ -116,6 +116,7 @@ class PetConfig(Settings):
     pattern: Any
     verbalizer: Any
     template: str | None
+    found: Any  # null, or the folder of a search: what it found, once composed (`Found`)
     seed: int = bounded(0, SEEDS)
     device: str
     precision: str = one_of("auto", "fp32", "bf16")

@@ -26,6 +26,8 @@ class Tuning(Settings):
     """Whether it reads the template and label words, not the plain text."""
     vectors: ClassVar[bool] = False
     """Whether trainable vectors stand among the input's embeddings."""
+    on_states: ClassVar[bool] = False
+    """Whether the frozen model's states at the mask, computed once, are all that it needs of the model."""
     one_for_several: ClassVar[bool] = False
     """Whether one model may train on several templates at once."""
 
@@ -53,6 +55,7 @@ class ZeroShotTuning(Tuning):
     """Nothing trains but the weights of label words, where `scoring` says so."""
 
     trains = False
+    on_states = True
     one_for_several = True
     learning_rate: ClassVar[None] = None
 
@@ -93,6 +96,8 @@ class FullTuning(DropoutTuning):
 
 @dataclass(kw_only=True)
 class HeadTuning(TrainedTuning):
+    on_states = True
+
     anchor: float = bounded(0, 1e6)
     decoder: bool
 

@@ -41,6 +41,27 @@ def draw(config: PetConfig, splits: Mapping[str, Split]) -> dict[str, Split]:
     return drawn
 
 
+def draw_to_search(config: PetConfig, splits: Mapping[str, Split]) -> dict[str, Split]:
+    """What a search for prompts may look at, of what `load(scored=False)` has loaded: the run's own sample as `train`,
+    and `unlabeled` texts, as PET would take them. Each is empty where there is none, or none is asked for.
+
+    Raises:
+        UserError: no training split where `data.shots` asks for one, or too few examples.
+    """
+    wanted, sample = config.data, list[Example]()
+    if wanted.shots != 0:
+        if "train" not in splits:
+            raise UserError("There is no training split; a file named train is needed, or data.shots=0.")
+        own = wanted.dev_shots if wanted.dev is None else 0
+        sample, _ = k_shot(
+            splits["train"].examples, resolve.target(config), wanted.shots, wanted.seed, own, wanted.fewer == "take"
+        )
+    drawn = {"train": Split("train", tuple(sample))}
+    unlabeled = _unlabeled(config, splits, drawn) or Split("unlabeled", ())
+    few = capped(unlabeled.examples, wanted.max_unlabeled, wanted.seed)
+    return {**drawn, "unlabeled": Split("unlabeled", tuple(few), notes=unlabeled.notes)}
+
+
 def _sample(config: PetConfig, splits: Mapping[str, Split]) -> tuple[Split, Split]:
     """The training sample, and the development set that chooses the checkpoint."""
     wanted, target = config.data, resolve.target(config)
@@ -96,7 +117,8 @@ def _unlabeled(config: PetConfig, splits: Mapping[str, Split], drawn: Mapping[st
         return None
     sources = ("train",) if config.data.dev == "validation" else ("train", "dev")
     used = {example.row for name in sources if name in drawn for example in drawn[name].examples}
-    scored = {text_key(example.fields) for example in splits["test"].examples}
+    test = splits.get("test")
+    scored = {text_key(example.fields) for example in test.examples} if test else set()
     rest = tuple(
         Example(example.row, example.fields, None)
         for example in sorted(splits["train"].examples, key=lambda example: example.row)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import hashlib
 import re
+from collections.abc import Sequence
 from pathlib import Path
 
 from pet_cli.data.rows import SUFFIXES, kind_of
@@ -95,14 +96,14 @@ def _check(folder: Path, split: str, files: list[Path]) -> None:
         raise UserError(f"data.path={folder}: of the {total} files of '{split}', {len(numbers)} are there.")
 
 
-def stamp(path: Path) -> str | None:
-    """Identifies the contents of a file, or of the splits of a folder; None where there are none."""
+def stamp(path: Path, without: Sequence[str] = ()) -> str | None:
+    """Identifies the contents of a file, or of the splits of a folder but for some; None where there are none."""
     if not path.exists():
         return None
     digest = hashlib.sha256()
     files = split_files(path) if path.is_dir() else {"": [path]}
     for name, parts in sorted(files.items()):
-        for part in parts:
+        for part in () if name in without else parts:
             about = part.stat()
             digest.update(f"{name}:{_contents(part, about.st_size, about.st_mtime_ns)}".encode())
     return digest.hexdigest()[:16]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 from pet_cli.config.schema import DataConfig, TaskConfig
@@ -18,8 +19,8 @@ _REASONS = (
 )
 
 
-def tables(task: TaskConfig, data: DataConfig) -> tuple[list[Table], list[str] | None]:
-    """The splits of a task's data set on the hub, and the names of its label numbers where it has them.
+def tables(task: TaskConfig, data: DataConfig, without: Sequence[str] = ()) -> tuple[list[Table], list[str] | None]:
+    """The splits of a task's data set on the hub but for some, and the names of its label numbers where it has them.
 
     Raises:
         UserError: the data set cannot be had, in one message that says why and what else to do.
@@ -33,6 +34,8 @@ def tables(task: TaskConfig, data: DataConfig) -> tuple[list[Table], list[str] |
     source = task.source
     loaded: dict[str, Any] = {}
     for ours, theirs in source.splits.items():
+        if ours in without:
+            continue
         try:
             loaded[ours] = datasets.load_dataset(source.hub, source.config, split=theirs, revision=source.revision)
         except Exception as error:  # the client raises a dozen kinds; all mean that the data are not to be had

@@ -26,12 +26,18 @@ from pet_cli.tasks import targets
 from pet_cli.tasks.targets import Gold, Target, candidate_of
 
 _PACKAGE = Path(__file__).parent.parent
+SCORED = ("test", "validation")
+"""The splits that a run may score."""
 _MIXED = 0.1
 """The share of -1 among numbers from which on it may be a label as well as none."""
 
 
-def load(task: TaskConfig, data: DataConfig, labels: Sequence[str]) -> dict[str, Split]:
+def load(task: TaskConfig, data: DataConfig, labels: Sequence[str], *, scored: bool = True) -> dict[str, Split]:
     """Loads every split the source has.
+
+    Args:
+        scored: whether there is to be a split that is scored. Without, what may be one (the files of test and
+            validation) is not even opened, and of a single file the part that a run would score is left out.
 
     Returns:
         split name -> split; `test` is the one that is scored, and all its examples have labels. `train` has them
@@ -41,7 +47,8 @@ def load(task: TaskConfig, data: DataConfig, labels: Sequence[str]) -> dict[str,
     path = source_path(task, data)
     if path is None and task.source.hub is None:
         raise UserError(f"task={task.name} has no data of its own: give a file or folder, data.path=PATH.")
-    tables, names = hub.tables(task, data) if path is None else (_local(path, task, data), None)
+    without = () if scored else SCORED
+    tables, names = hub.tables(task, data, without) if path is None else (_local(path, task, data, without), None)
     seen = {value: place for table in reversed(tables) for value, place in table.seen.items()}
     target = targets.make(task.target, labels, task.range, task.threshold)
     reader = LabelReader(task, data, labels, seen, hub=path is None, names=names)
@@ -52,6 +59,8 @@ def load(task: TaskConfig, data: DataConfig, labels: Sequence[str]) -> dict[str,
     splits = {table.name: _split(table, gold_reader(task, target, reader)) for table in tables}
     if whole:
         splits = _divide(splits["train"], target, data, str(path))
+    if not scored:
+        return {name: split for name, split in splits.items() if name not in SCORED}
     splits = _scored(splits, str(path or task.source.hub))
     if reader.note is not None:
         splits["test"] = replace(splits["test"], notes=(reader.note, *splits["test"].notes))
@@ -79,18 +88,20 @@ def source_path(task: TaskConfig, data: DataConfig) -> Path | None:
     return _PACKAGE / task.source.path if task.source.path is not None else None
 
 
-def stamp(task: TaskConfig, data: DataConfig) -> str | None:
+def stamp(task: TaskConfig, data: DataConfig, *, scored: bool = True) -> str | None:
     """Identifies the contents of the files that `load` would read; None for a data set of the hub or missing files."""
     path = source_path(task, data)
-    return None if path is None else folders.stamp(path)
+    return None if path is None else folders.stamp(path, () if scored else SCORED)
 
 
-def _local(path: Path, task: TaskConfig, data: DataConfig) -> list[Table]:
+def _local(path: Path, task: TaskConfig, data: DataConfig, without: Sequence[str]) -> list[Table]:
     if not path.exists():
         raise UserError(f"data.path={path}: no such file or folder.")
     files = folders.split_files(path) if path.is_dir() else {"train": [path]}
     found = []
     for name, parts in files.items():
+        if name in without:
+            continue
         rows = chain.from_iterable(read_rows(part, data.separator) for part in parts)
         found.append(read_table(name, rows, str(parts[0]), task, data))
     return found

@@ -11,7 +11,7 @@ from pet_cli.base.memo import Memo
 from pet_cli.config import resolve
 from pet_cli.config.schema import PetConfig
 from pet_cli.data import load as data
-from pet_cli.data.draw import draw
+from pet_cli.data.draw import draw, draw_to_search
 from pet_cli.data.examples import Split
 from pet_cli.models import places
 
@@ -36,11 +36,12 @@ class Session:
 
     Args:
         reuse: whether several runs follow; a single run saves the copy of the weights that undoes a training.
+        remembers: how many of the things are kept that were computed from models and data.
     """
 
-    def __init__(self, reuse: bool = False) -> None:
+    def __init__(self, reuse: bool = False, remembers: int = 64) -> None:
         self.reuse = reuse
-        self.memo = Memo()
+        self.memo = Memo(remembers)
         self._models = Memo(size=2)  # one in use, and one to go back to; large models fill the memory
         self._data = Memo(size=8)
 
@@ -98,10 +99,20 @@ class Session:
         Raises:
             UserError: data that are missing or broken, or too few examples for `data.shots`.
         """
+        return draw(config, self._loaded(config))
+
+    def to_search(self, config: PetConfig) -> dict[str, Split]:
+        """What a search for prompts may look at: `train` as a run draws it, and `unlabeled` (`data.draw_to_search`).
+
+        What a run would score is not read.
+        """
+        return draw_to_search(config, self._loaded(config, scored=False))
+
+    def _loaded(self, config: PetConfig, scored: bool = True) -> dict[str, Split]:
         labels = resolve.labels(config)
         reads = {key: value for key, value in asdict(config.data).items() if key not in _DRAWS}
         path = data.source_path(config.task, config.data)
         if path is None or path.is_dir():
             del reads["seed"], reads["test_fraction"]  # of a single file that is divided
-        source = json.dumps([asdict(config.task), reads, labels], default=str)
-        return draw(config, self._data.get(source, lambda: data.load(config.task, config.data, labels)))
+        source = json.dumps([asdict(config.task), reads, labels, scored], default=str)
+        return self._data.get(source, lambda: data.load(config.task, config.data, labels, scored=scored))

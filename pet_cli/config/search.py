@@ -1,0 +1,63 @@
+"""The settings of the searches for prompts (`search=`), one dataclass each. The defaults stand in `conf/search`."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+from pet_cli.config.bounds import Settings, bounded
+from pet_cli.config.schema import PetConfig
+from pet_cli.errors import UserError, choices
+
+WHAT = ("template", "verbalizer")
+"""What can be searched for: templates, or label words."""
+
+BUDGET = ("minutes", "steps", "candidates", "finalists", "tuned", "keep")
+"""Keys that say how far a search goes, not what a candidate is worth: with more of them it goes on in its folder."""
+
+
+@dataclass(kw_only=True)
+class Search(Settings):
+    """What every search says."""
+
+    finds: ClassVar[tuple[str, ...]] = ("template",)
+    """Of `WHAT` what it can find."""
+    needs_labels: ClassVar[bool] = False
+    """Whether it learns from labeled examples, and not only ranks by them."""
+
+    name: str
+    minutes: float | None = bounded(0, 10_000, above=True, null="sets no limit")
+    candidates: int | None = bounded(1, null="scores all")
+    finalists: int = bounded(1)
+    folds: int = bounded(2)
+    tuned: int = bounded(0)
+    keep: int = bounded(1)
+    texts: int = bounded(2)
+
+    @property
+    def ends(self) -> bool:
+        """Whether it comes to an end without a budget."""
+        return True
+
+    def check_run(self, what: str, config: PetConfig) -> None:
+        """Raises `UserError` where the search does not go with what is wanted, or with the run's settings."""
+        if what not in self.finds:
+            raise UserError(f"search={self.name} finds {choices(self.finds)}: pet search {self.finds[0]}.")
+        if self.minutes is None and not self.ends:
+            raise UserError(f"search={self.name} has no end of its own: give search.minutes or search.steps.")
+        if not config.method.uses_model or not config.tuning.uses_prompt:
+            key = "method" if not config.method.uses_model else "tuning"
+            raise UserError(f"{key}={getattr(config, key).name}: it has no prompt to search for.")
+        if config.ensemble.several:
+            raise UserError(f"ensemble={config.ensemble.name}: prompts are searched for one at a time; leave it out.")
+        if config.task.target == "choice":
+            raise UserError(
+                "task.target=choice: the examples bring their own candidates; nothing is searched for them."
+            )
+        if self.needs_labels and config.data.shots == 0:
+            raise UserError(f"search={self.name} learns from labeled examples: data.shots must be at least 1.")
+
+
+@dataclass(kw_only=True)
+class RulesSearch(Search):
+    """Templates written from field names, kind of task and label words."""

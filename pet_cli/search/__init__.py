@@ -1,0 +1,1 @@
+"""Searches for prompts: templates and label words, found without looking at what a run scores."""

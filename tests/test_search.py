@@ -1,0 +1,372 @@
+"""Searches for prompts: what they look at, what they write, how they go on, and what a run takes of them."""
+
+from __future__ import annotations
+
+import json
+import math
+import shutil
+from collections import Counter
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+import yaml
+from goldens import CONF, DATA, HERE, World, pet, read, read_rows
+from hypothesis import given
+from hypothesis import strategies as st
+
+from pet_cli.config import registry
+from pet_cli.config.build import build, option
+from pet_cli.config.schema import PetConfig
+from pet_cli.data.examples import Example, Split
+from pet_cli.search import scores
+from pet_cli.search.base import Candidate, Looked
+from pet_cli.search.rules import Rules
+
+Searched = Callable[..., tuple[int, str]]
+MEALS, PAIRS = (build({"task": task}, {}, str(CONF)) for task in ("meals", "pairs"))
+
+
+@pytest.fixture
+def data(tmp_path: Path) -> Path:
+    """The meals as files that a test may change."""
+    return Path(shutil.copytree(DATA / "meals", tmp_path / "data"))
+
+
+@pytest.fixture
+def searched(world: World, data: Path) -> Searched:
+    """`pet search` on the meals with a tiny model: exit status, and what it printed."""
+
+    def run(what: str, folder: Path | None, *overrides: str, conf: Path = CONF) -> tuple[int, str]:
+        own = {
+            "task": "meals",
+            "data.path": str(data),
+            "data.shots": "4",
+            "model.name": str(world.model("bert")),
+            "tuning": "head",
+            "trainer.max_steps": "2",
+            "device": "cpu",
+            "search.minutes": "null",
+            "search.candidates": "4",
+            "search.finalists": "2",
+            **({} if folder is None else {"hydra.run.dir": str(folder)}),
+        }
+        asked = {override.partition("=")[0] for override in overrides}
+        defaults = [f"{key}={value}" for key, value in own.items() if key not in asked]
+        return pet("search", what, "--config-dir", str(conf), *defaults, *overrides)
+
+    return run
+
+
+def contents(folder: Path) -> dict[str, bytes]:
+    """What of a search's folder is equal whenever it is repeated."""
+    return {path.name: path.read_bytes() for path in folder.iterdir() if path.name != "timing.json"}
+
+
+def test_nothing_that_a_run_scores_is_looked_at(searched: Searched, data: Path, tmp_path: Path) -> None:
+    rows = [
+        {**row, "label": {"tasty": "bland", "bland": "tasty"}[row["label"]]} for row in read_rows(data / "test.jsonl")
+    ]
+    assert searched("template", tmp_path / "as it is")[0] == 0
+    (data / "test.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    assert searched("template", tmp_path / "poisoned")[0] == 0
+    (data / "test.jsonl").write_text("no json at all")  # whoever opened it would say so
+    (data / "test.jsonl").rename(data / "validation.jsonl")
+    assert searched("template", tmp_path / "validation")[0] == 0
+    (data / "validation.jsonl").unlink()
+    assert searched("template", tmp_path / "deleted")[0] == 0
+    for name in ("poisoned", "validation", "deleted"):
+        assert contents(tmp_path / name) == contents(tmp_path / "as it is")
+
+
+def test_a_search_writes_what_it_found_and_what_it_looked_at(searched: Searched, data: Path, tmp_path: Path) -> None:
+    code, said = searched("template", tmp_path / "found", "search.keep=2")
+    assert code == 0, said
+    table = read_rows(tmp_path / "found" / "candidates.jsonl")
+    by_name = {row["name"]: row for row in table if row["name"]}
+    found = yaml.safe_load((tmp_path / "found" / "found.yaml").read_text())
+    assert found["templates"] == [by_name["f0"]["written"], by_name["f1"]["written"]] and found["task"] == "meals"
+    assert {"p0", "p1", "p2", "f0", "f1"} == set(by_name) and by_name["p0"]["hand_written"]
+    worth = [(row["head"], -row["head_loss"]) for row in table if "head" in row]
+    assert worth == sorted(worth, reverse=True) and len(worth) == 2 + 3  # finalists, and all the hand-written
+    assert all(row["texts"] == 8 for row in table if "refused" not in row)
+    assert {row["steps"] for row in table if "head" in row} == {4 * 2}  # folds times trainer.max_steps
+    looked = read(tmp_path / "found" / "looked.json")
+    sample = read(run_of(data, tmp_path / "run") / "sample.json")["train"]
+    assert looked["train"] == sample and looked["seed"]["data"] == 13 and "torch" in looked["versions"]
+    settings = yaml.safe_load((tmp_path / "found" / "search.yaml").read_text())
+    assert settings["search"]["keep"] == 2 and settings["tuning"]["name"] == "head" and settings["what"] == "template"
+    assert by_name["f0"]["written"] in said and "p0" in said
+
+
+def run_of(data: Path, folder: Path) -> Path:
+    """A run with the settings of the searches, as far as they draw its sample."""
+    given = ("tuning=head", "trainer.max_steps=2", "data.shots=4", "device=cpu", "baseline=false", "model=random")
+    code, said = pet(
+        *("train", "--config-dir", str(CONF), "task=meals", f"data.path={data}", f"hydra.run.dir={folder}", *given)
+    )
+    assert code == 0, said
+    return folder
+
+
+@pytest.mark.parametrize("stopped_by", ["candidates", "interrupt"])
+def test_the_same_command_goes_on(
+    stopped_by: str, searched: Searched, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert searched("template", tmp_path / "at once")[0] == 0
+    if stopped_by == "candidates":
+        assert searched("template", tmp_path / "in parts", "search.candidates=2")[0] == 0
+        assert read(tmp_path / "in parts" / "timing.json")["commands"][0]["stopped"] == "candidates"
+    else:
+        with monkeypatch.context() as patch:
+            patch.setattr("pet_cli.search.bench.cross_validated", interrupted)
+            assert searched("template", tmp_path / "in parts")[0] == 130
+    before = {row["tokens"] for row in read_rows(tmp_path / "in parts" / "candidates.jsonl") if "refused" not in row}
+    asked: list[Any] = []
+    judged = scores.judged
+    monkeypatch.setattr("pet_cli.search.bench.judged", lambda *given: asked.append(given) or judged(*given))
+    assert searched("template", tmp_path / "in parts")[0] == 0
+    whole, parts = (
+        {row["tokens"]: row["zero_shot_loss"] for row in read_rows(folder / "candidates.jsonl") if "refused" not in row}
+        for folder in (tmp_path / "at once", tmp_path / "in parts")
+    )
+    assert whole == parts and before and len(asked) == len(whole) - len(before)
+    if stopped_by == "interrupt":  # those that were cross-validated within a smaller budget stay so
+        assert contents(tmp_path / "in parts") == contents(tmp_path / "at once")
+
+
+def interrupted(*given: Any) -> Any:
+    raise KeyboardInterrupt
+
+
+def test_the_folder_of_a_search_follows_from_its_settings_but_for_its_budget(
+    searched: Searched, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    for own in ((), ("search.candidates=3",), ("seed=14",)):
+        assert searched("template", None, "tuning=zero_shot", *own)[0] == 0
+    assert len(list(tmp_path.glob("outputs/search/meals_template_rules-*"))) == 2
+
+
+def test_a_budget_of_no_time_still_has_the_hand_written(searched: Searched, tmp_path: Path) -> None:
+    code, said = searched("template", tmp_path / "found", "search.minutes=1e-9")
+    assert code == 2 and "search.minutes" in said and len(said.splitlines()) == 1
+    assert [row["name"] for row in read_rows(tmp_path / "found" / "candidates.jsonl")] != []
+
+
+def test_without_labels_the_information_of_unlabeled_texts_ranks(searched: Searched, tmp_path: Path) -> None:
+    code, said = searched("template", tmp_path / "found", "data.shots=0", "search.texts=6")
+    assert code == 0, said
+    table = [row for row in read_rows(tmp_path / "found" / "candidates.jsonl") if "refused" not in row]
+    told = [row["information"] for row in table]
+    assert told == sorted(told, reverse=True) and "head" not in table[0] and {row["texts"] for row in table} == {6}
+
+
+# --- what a run takes of it ---------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def found(tmp_path: Path) -> Path:
+    """A search's folder as `pet search` writes it for the meals."""
+    return Path(shutil.copytree(HERE / "found", tmp_path / "found"))
+
+
+def test_a_run_takes_what_was_found_and_no_longer_needs_its_folder(world: World, found: Path, tmp_path: Path) -> None:
+    given = (f"found={found}", "tuning=zero_shot")
+    run = world.train(tmp_path / "by id", *given, "pattern=f1", "verbalizer=f0")
+    words = "verbalizer={tasty: fresh, bland: [dry, plain]}"
+    written = world.train(tmp_path / "in full", "tuning=zero_shot", "template=All {mask}: {text}", words)
+    assert (run / "predictions.jsonl").read_bytes() == (written / "predictions.jsonl").read_bytes()
+    assert "elsewhere" in " ".join(read(run / "metrics.json")["notes"])
+    assert "elsewhere" not in " ".join(read(written / "metrics.json")["notes"])
+    shutil.rmtree(found)
+    code, said = pet("predict", str(run), "--text", "A soup.")
+    assert code == 0 and "predicted" in said
+
+
+def test_a_sweep_compares_them_with_the_hand_written(world: World, found: Path, tmp_path: Path) -> None:
+    code, said = world.attempt(
+        None, "-m", f"hydra.sweep.dir={tmp_path / 'sweep'}", f"found={found}", "pattern=p0,f0", "tuning=zero_shot"
+    )
+    assert code == 0, said
+    assert len(list((tmp_path / "sweep").glob("*/metrics.json"))) == 2
+
+
+def test_an_ensemble_takes_them(world: World, found: Path, tmp_path: Path) -> None:
+    run = world.train(
+        tmp_path / "run", f"found={found}", "ensemble=patterns", "ensemble.patterns=[p0,f0]", "tuning=zero_shot"
+    )
+    assert [member["name"] for member in read(run / "metrics.json")["members"]] == ["p0-v0", "f0-v0"]
+
+
+def test_they_are_listed_and_shown(world: World, found: Path) -> None:
+    code, said = pet("list", "patterns", "meals", f"found={found}", "--config-dir", str(CONF))
+    assert code == 0 and said.splitlines() == [
+        "p0  {text} It was {mask}.",
+        "p1  {mask}! {text:lower}",
+        "p2  {text:strip} | All in all, ({mask}).",
+        "f0  {text} So {mask}!",
+        "f1  All {mask}: {text}",
+        "v0  tasty: good, bland: bad",
+        "v1  tasty: great, bland: dull",
+        "v2  tasty: good / great / lovely, bland: bad / dull / awful",
+        "f0  tasty: fresh, bland: dry / plain",
+    ]
+    model = f"model.name={world.model('bert')}"
+    code, said = pet(
+        "show", "--config-dir", str(CONF), "task=meals", model, f"found={found}", "pattern=f0", "--text", "Tea"
+    )
+    assert code == 0 and "so [mask]!" in said.lower()
+
+
+@pytest.mark.parametrize(
+    ("given", "words"),
+    [
+        (("task=pairs", "found={found}", "pattern=f0"), ("found", "task", "meals", "pairs")),
+        (("task=meals", "found={found}", "pattern=f2"), ("pattern=f2", "p0", "f0, f1")),
+        (("task=meals", "pattern=f0"), ("pattern=f0", "found=FOLDER")),
+        (("task=meals", "found={found}/none", "pattern=f0"), ("found=", "none", "found.yaml", "pet search")),
+        (("task=meals", "task.labels=[bland,good]", "found={found}"), ("labels", "good", "tasty")),
+        (("task=meals", "task.fields={meal: text}", "found={found}", "template={meal} {mask}"), ("fields", "meal")),
+    ],
+)
+def test_what_was_found_for_another_task_is_refused(
+    given: tuple[str, ...], words: tuple[str, ...], found: Path
+) -> None:
+    code, said = pet("train", "--config-dir", str(CONF), *(one.replace("{found}", str(found)) for one in given))
+    assert code == 2 and len(said.splitlines()) <= 2, said
+    assert all(word in said for word in words), said
+
+
+# --- bad input ----------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("what", "given", "words"),
+    [
+        ("templates", (), ("pet search=templates", "Did you mean 'template'")),
+        ("template", ("search.by=rule",), ("search=rule", "Did you mean 'rules'")),
+        ("template", ("search=rules", "search.by=edits"), ("search.by=edits", "one of them")),
+        ("template", ("search.minuets=3",), ("search.minuets", "Did you mean 'search.minutes'")),
+        ("template", ("search.minutes=0",), ("search.minutes=0", "above 0")),
+        ("template", ("search.folds=1",), ("search.folds=1", "at least 2")),
+        ("verbalizer", ("search.by=rules",), ("search=rules", "pet search template")),
+        ("template", ("tuning=classifier",), ("tuning=classifier", "no prompt")),
+        ("template", ("method=tfidf",), ("method=tfidf", "no prompt")),
+        ("template", ("ensemble=patterns",), ("ensemble=patterns", "one at a time")),
+        ("template", ("-m", "seed=1,2"), ("-m", "one search at a time")),
+        ("template", ("data.shots=99",), ("data.shots=99", "has only")),
+        ("template", ("data.shots=0", "data.unlabeled=file"), ("unlabeled", "data.shots=0")),
+    ],
+)
+def test_a_mistake_is_answered_in_a_line(
+    what: str, given: tuple[str, ...], words: tuple[str, ...], searched: Searched, data: Path, tmp_path: Path
+) -> None:
+    if "data.unlabeled=file" in given:
+        (data / "unlabeled.jsonl").unlink()
+    code, said = searched(what, tmp_path / "found", *given)
+    assert code == 2 and len(said.splitlines()) <= 2, said
+    assert all(word in said for word in words), said
+
+
+def test_the_folder_of_something_else_is_left_alone(searched: Searched, tmp_path: Path) -> None:
+    (tmp_path / "found").mkdir()
+    (tmp_path / "found" / "mine.txt").write_text("")
+    assert "not empty" in searched("template", tmp_path / "found")[1]
+    assert searched("template", tmp_path / "other")[0] == 0
+    assert "another search" in searched("template", tmp_path / "other", "seed=14")[1]
+
+
+# --- scores -------------------------------------------------------------------------------------------------------
+
+
+def test_information_by_hand() -> None:
+    sure = torch.tensor([[30.0, 0.0], [0.0, 30.0]])
+    assert scores.information(sure) == pytest.approx(math.log(2))
+    assert scores.information(torch.tensor([[30.0, 0.0], [30.0, 0.0]])) == pytest.approx(0.0, abs=1e-9)
+    some = torch.tensor([[0.8, 0.2], [0.4, 0.6]]).log()
+    entropies = [-(p * math.log(p) + (1 - p) * math.log(1 - p)) for p in (0.6, 0.8, 0.4)]
+    assert scores.information(some) == pytest.approx(entropies[0] - (entropies[1] + entropies[2]) / 2)
+
+
+@given(st.lists(st.integers(0, 2), min_size=3, max_size=30), st.integers(2, 6))
+def test_each_example_is_held_out_once_with_all_labels_in_each_fold(gold: list[int], most: int) -> None:
+    split = Split("train", tuple(Example(row, {"text": "a"}, label) for row, label in enumerate(gold)))
+    parts = scores.folds(PAIRS, split, most)
+    assert sorted(place for part in parts for place in part) == list(range(len(gold)))
+    assert len(parts) == min(most, *Counter(gold).values())
+    for part in parts:
+        assert {gold[place] for place in part} == set(gold)
+
+
+def test_nothing_held_out_is_learned_from(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    from pet_cli.runs.session import Session
+
+    settings = {"model.name": str(world.model("bert")), "data.path": str(DATA / "meals"), "trainer.max_steps": 1}
+    config = build({"task": "meals", "tuning": "head"}, {**settings, "data.shots": 4, "device": "cpu"}, str(CONF))
+    session = Session(reuse=True)
+    split = session.to_search(config)["train"]
+    learned: list[list[list[int]]] = []
+    train = scores.train
+    monkeypatch.setattr(
+        scores,
+        "train",
+        lambda learner, data, targets, how: learned.append(data.prompts) or train(learner, data, targets, how),
+    )
+    parts = scores.folds(config, split, 4)
+    score, steps = scores.cross_validated(config, session, split, parts)
+    prompts = session.memo.get(next(key for key in session.memo._entries if key[0] == "prompts"), list)  # type: ignore
+    for held, seen in zip(parts, learned, strict=True):
+        assert [prompt for place, prompt in enumerate(prompts) if place not in held] == seen
+    assert steps == 4 and 0 <= score.score <= 1 and score.loss > 0
+
+
+# --- rules --------------------------------------------------------------------------------------------------------
+
+
+def ruled(config: PetConfig, texts: tuple[str, ...] = ("Fine.",)) -> list[str]:
+    """What the rules write for a task whose texts are these."""
+    fields = list(config.task.fields)
+    split = Split("train", tuple(Example(row, dict.fromkeys(fields, text), 0) for row, text in enumerate(texts)))
+    looked = Looked(split, Split("unlabeled", ()))
+    bench: Any = None
+    return [line for line, _ in Rules("template", config, option("search", "rules"), looked, bench).lines()]
+
+
+def test_rules_write_in_the_tasks_language_of_its_fields_and_words() -> None:
+    meals = MEALS
+    lines = ruled(meals)
+    assert "{text} All in all, it was {mask}." in lines and "Text: {text} Label: {mask}." in lines
+    assert "{text} Is it good or bad? It is {mask}." in lines and not any("Answer" in line for line in lines)
+    assert "{text} Answer: {mask}." in ruled(meals, ("Who?", "When?", "No."))
+    german = replace(meals, task=replace(meals.task, language="de"))
+    assert "{text} Es war {mask}." in ruled(german) and not any("It was" in line for line in ruled(german))
+    chinese = replace(meals, task=replace(meals.task, language="zh"))
+    assert "{text}总的来说，{mask}。" in ruled(chinese)
+    other = replace(meals, task=replace(meals.task, language="sw"))
+    assert "{text} ({mask})" in ruled(other) and not any("was" in line for line in ruled(other))
+
+
+def test_rules_join_two_texts_by_the_word_where_the_words_judge() -> None:
+    pairs = PAIRS
+    lines = ruled(pairs)
+    assert lines[0] == "{first:strip}? {mask}, {second:lower}" and "{first} {mask}. {second}" in lines
+    assert not any("It was" in line for line in lines)
+    topical = replace(pairs, verbalizer={"same": "world", "other": "sports", "unclear": "business"})
+    assert "{mask} news: {first} {second}" in ruled(topical)
+
+
+def test_every_line_of_the_rules_is_a_template() -> None:
+    for config in (MEALS, PAIRS):
+        for language in ("en", "de", "fr", "zh", "sw"):
+            own = replace(config, task=replace(config.task, language=language))
+            keys = [Candidate(line, "").key(own) for line in ruled(own, ("Who?",))]
+            assert len(keys) == len(set(keys))
+
+
+@pytest.mark.parametrize("name", registry.SEARCHES)
+def test_a_search_is_listed(name: str) -> None:
+    assert name in pet("list", "searches")[1]
