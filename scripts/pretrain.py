@@ -4,12 +4,14 @@
     corpus folder ─► lines ─► tokenizer ─► token ids ─► blocks ─► batches ─► model ─► model folder
 
 The modules of `pretraining` go along it: text, batches, models, loop. `--objective mlm` makes a BERT that fills [MASK]
-(Devlin et al. 2019), `spans` a T5 v1.1 that fills <extra_id_0> (Raffel et al. 2020). Plain `transformers` reads the
-result; nothing needs a network. Every batch is a function of the seed and the step, so `--resume` needs no more than
-the step, the weights, the optimizer and the random state to go on as if nothing had happened.
+(Devlin et al. 2019), `mlm+nsp` one that also tells whether a sentence follows another, `spans` a T5 v1.1 that fills
+<extra_id_0> (Raffel et al. 2020). Plain `transformers` reads the result; nothing needs a network. Every batch is a
+function of the seed and the step, so `--resume` needs no more than the step, the weights, the optimizer and the random
+state to go on as if nothing had happened.
 
     python scripts/pretrain.py corpus/ models/small --minutes 60
     python scripts/pretrain.py corpus/ models/better --init-from models/small --minutes 60
+    python scripts/pretrain.py corpus/ models/pairs --objective mlm+nsp --relations 3 --init-from models/small
     python scripts/pretrain.py corpus/ models/small-t5 --objective spans --minutes 60 --store float16
 """
 
@@ -35,12 +37,24 @@ import transformers
 from pretraining.batches import COMMONEST, MaskedBatches, SpanBatches, encode
 from pretraining.loop import find_checkpoint, load_state, save_model, train, use_bf16
 from pretraining.models import load_model, new_model, start_head, start_spans
+from pretraining.pairs import PairBatches, encode_pairs
 from pretraining.text import UserError, read_corpus, train_tokenizer
 
 SHAPES: dict[str, dict[str, Any]] = {  # what an option is when it is not given
     "mlm": {"layers": 6, "hidden": 384, "heads": 6, "vocab_size": 10_240, "mask_rate": 0.25, "lr": 1e-3},
+    "mlm+nsp": {
+        "layers": 6,
+        "hidden": 384,
+        "heads": 6,
+        "vocab_size": 10_240,
+        "mask_rate": 0.15,
+        "lr": 1e-3,
+        "relations": 2,
+        "relation_weight": 1.0,
+    },
     "spans": {"layers": 3, "hidden": 256, "heads": 4, "vocab_size": 8_192, "mask_rate": 0.15, "lr": 5e-4},
 }
+MAKERS: dict[str, Any] = {"mlm": MaskedBatches, "mlm+nsp": PairBatches, "spans": SpanBatches}
 # What may differ between a run and its --resume, as it decides no batch, no weight and no learning rate.
 FREE = {"corpus", "out", "resume", "init_from", "embeddings", "save_every", "eval_every", "workers", "threads", "store"}
 
@@ -82,11 +96,16 @@ def number(low: float, high: float = math.inf, kind: type = float) -> Callable[[
 def parse(argv: Sequence[str] | None) -> argparse.Namespace:
     """The settings, checked and complete."""
     count, share, clock = number(1, kind=int), number(0, 1), number(0.01)
-    parser = Parser(prog="pretrain", description="Pretrain a small BERT (mlm) or T5 (spans) on a folder of text.")
+    parser = Parser(prog="pretrain", description="Pretrain a small BERT (mlm, mlm+nsp) or T5 (spans) on a folder.")
     add = parser.add_argument
     add("corpus", type=Path, help="folder of *.txt, *.txt.xz, *.txt.gz with one sentence or paragraph a line")
     add("out", type=Path, help="model folder to write, with pretrain.json (settings, losses) beside the model")
-    add("--objective", choices=SHAPES, default="mlm", help="fill masks (BERT) or spans (T5); default mlm")
+    add(
+        "--objective",
+        choices=SHAPES,
+        default="mlm",
+        help="fill masks (BERT), tell pairs too, or fill spans (T5); default mlm",
+    )
     add("--init-from", type=Path, metavar="FOLDER", help="start from this model, or bare encoder, and its tokenizer")
     text = "go X times through NAME.txt in a pass, 0 and 0.5 included; more after commas"
     add("--repeat", type=repeat, action="append", default=[], metavar="NAME=X", help=text)
@@ -107,7 +126,11 @@ def parse(argv: Sequence[str] | None) -> argparse.Namespace:
     add("--block", type=number(16, kind=int), default=128, help="tokens in a block; default 128")
     add("--short-share", type=share, default=0.1, help="share of blocks cut shorter; default 0.1")
     add("--pair-share", type=share, default=0.3, help="mlm: share of blocks in two segments; default 0.3")
-    add("--mask-rate", type=number(0.01, 0.9), help="share of tokens hidden; default 0.25, for spans 0.15")
+    text = "mlm+nsp: 2, isNext and notNext, or 3, the same document too; default 2"
+    add("--relations", type=int, choices=(2, 3), help=text)
+    text = "mlm+nsp: of the pairs' loss beside that of masked words; BERT's is 1, more helps a short run; default 1"
+    add("--relation-weight", type=number(0), help=text)
+    add("--mask-rate", type=number(0.01, 0.9), help="share of tokens hidden; default 0.25, else 0.15")
     add("--span", type=number(1), default=3.0, help="spans: tokens in a hidden span, in the mean; default 3")
     add("--mask-split", type=split, default="80/10/10", help="mlm: %% masked/random/kept; default 80/10/10")
     text = f"mlm: hide tokens but the {COMMONEST} commonest so many times as readily; default 1"
@@ -138,18 +161,20 @@ def parse(argv: Sequence[str] | None) -> argparse.Namespace:
              "embeddings")  # fmt: skip
     if args.init_from and (given := [name for name in shape if getattr(args, name) is not None]):
         raise UserError(f"--{given[0].replace('_', '-')} cannot be given with --init-from, which brings its own")
-    if args.embeddings and args.objective == "mlm":
+    if args.embeddings and args.objective != "spans":
         raise UserError("--embeddings is for --objective spans; to go on with a BERT take --init-from")
+    if args.relations and args.objective != "mlm+nsp":
+        raise UserError(f"--relations {args.relations} is for --objective mlm+nsp, not {args.objective}")
     defaults = SHAPES[args.objective] | {"max_positions": args.block, "cased": False}
     defaults |= {"lr": 3e-4} if args.init_from else {}
     for name, value in defaults.items():
         if getattr(args, name) is None:
             setattr(args, name, value)
     args.decoder_layers = args.decoder_layers or args.layers
-    args.intermediate = args.intermediate or args.hidden * (4 if args.objective == "mlm" else 2)
+    args.intermediate = args.intermediate or args.hidden * (2 if args.objective == "spans" else 4)
     if args.hidden % args.heads:
         raise UserError(f"--hidden {args.hidden} cannot be split into --heads {args.heads}")
-    if args.objective == "mlm" and args.block > args.max_positions and not args.init_from:
+    if args.objective != "spans" and args.block > args.max_positions and not args.init_from:
         raise UserError(f"--block {args.block} is more than --max-positions {args.max_positions}")
     if args.device == "cuda" and not torch.cuda.is_available():
         raise UserError("--device cuda: torch sees no GPU here")
@@ -174,17 +199,18 @@ def run(args: argparse.Namespace) -> None:
     if checkpoint and not args.resume:
         raise UserError(f"{checkpoint} is there: go on from it with --resume, or remove it")
     torch.manual_seed(args.seed)
-    lines = read_corpus(args.corpus, args.repeat)
+    pairs = args.objective == "mlm+nsp"
+    lines = read_corpus(args.corpus, args.repeat, blank=pairs)
     print(f"{len(lines)} files, {sum(map(len, lines.values())):,} lines, now made into tokens", flush=True)
     source = checkpoint or args.init_from
     if source:
         model, tokenizer, new_head = load_model(source, args)
     else:
         tokenizer = train_tokenizer(list(itertools.chain(*lines.values())), args)
-        model, new_head = new_model(tokenizer, args), args.objective == "mlm"
+        model, new_head = new_model(tokenizer, args), args.objective != "spans"
         if args.objective == "spans":
             start_spans(model, tokenizer, args)
-    corpus = encode(lines, [args.repeat.get(name, 1.0) for name in lines], tokenizer, args)
+    corpus = (encode_pairs if pairs else encode)(lines, [args.repeat.get(name, 1.0) for name in lines], tokenizer, args)
     if new_head and not checkpoint:
         start_head(model, corpus.ids, identity=args.init_from is not None)
     settings = {name: value for name, value in vars(args).items() if name not in FREE}
@@ -195,7 +221,7 @@ def run(args: argparse.Namespace) -> None:
     print(f"{len(corpus.ids):,} tokens in {len(corpus.blocks):,} blocks, {size:,} weights, "
           f"{'bf16' if args.bf16 else 'fp32'} on {args.device}; guessing by frequency would have a loss of "
           f"{-(share * np.log(share)).sum():.3f}", flush=True)  # fmt: skip
-    make = (MaskedBatches if args.objective == "mlm" else SpanBatches)(corpus, tokenizer, args)
+    make = MAKERS[args.objective](corpus, tokenizer, args)
     at = train(model.to(args.device), make, args, settings, state)
     draft = args.out / ".draft"
     shutil.rmtree(draft, ignore_errors=True)

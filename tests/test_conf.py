@@ -281,6 +281,36 @@ PUBLISHED = {
         ("{a} [M], {b_}", "{a-}. [M], {b_}", "{a} | [M], {b_}", "{a-}? [M], {b_}"),
         (("No", "Yes"), ("wrong", "right")),
     ),
+    "mrpc": Published(
+        {"a": "first", "b": "second"},
+        ("not_equivalent", "equivalent"),
+        (
+            "{a} [M], {b_}",
+            "Do {a} and {b} have the same meaning? [M].",
+            "{a}. Based on the previous sentence, {b}? [M].",
+            "Based on the following sentence, {a}? [M]. {b}",
+        ),
+        (("No", "Yes"), ("false", "true")),
+    ),
+    "cb": Published(
+        {"a": "premise", "b": "hypothesis"},
+        ("entailment", "contradiction", "neutral"),
+        (
+            '"{b-}" ? | [M], "{a}"',
+            "{b-}? | [M], {a}",
+            '"{b-}" ? | [M]. "{a}"',
+            "{b-}? | [M]. {a}",
+            "{a} question: {b} true, false or neither? answer: [M]",
+        ),
+        (("Yes", "No", "Maybe"), ("true", "false", "neither")),
+        (("p0", "v0"), ("p1", "v0"), ("p2", "v0"), ("p3", "v0"), ("p4", "v1")),
+    ),
+    "relations": Published(
+        {"a": "first", "b": "second"},
+        ("entailment", "contradiction", "neutral"),
+        ("{a} [M]. {b}", "{a} | [M]. {b}"),
+        (("Yes", "No", "Maybe"),),
+    ),
     "reviews": Published(
         _SENTENCE,
         ("negative", "positive"),

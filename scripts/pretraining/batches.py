@@ -119,6 +119,10 @@ class MaskedBatches:
             second = [self.corpus.ids[cut:stop], sep] if cut < stop else []
             texts.append(np.concatenate([cls, self.corpus.ids[start:cut], sep, *second]))
             segments.append(np.arange(len(texts[-1])) >= cut - start + 2)
+        return self.masked(texts, segments, rng)
+
+    def masked(self, texts: Sequence[np.ndarray], segments: Sequence[np.ndarray], rng: np.random.Generator) -> Batch:
+        """The batch of some texts, special tokens included, with the segment of each token."""
         ids = padded(texts, self.tokenizer.pad_token_id)
         readiness = self.readiness[ids]
         mean = readiness.sum(1, keepdims=True) / np.maximum(1, np.count_nonzero(readiness, axis=1)[:, None])

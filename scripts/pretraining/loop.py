@@ -20,6 +20,7 @@ from rich.progress import BarColumn, Progress, TimeElapsedColumn, TimeRemainingC
 from torch.nn import functional as F
 
 from .batches import Batch, Maker, Schedule
+from .pairs import recalls, relation_scores
 from .text import UserError
 
 Settings = dict[str, Any]
@@ -41,6 +42,7 @@ def save_model(model: Any, tokenizer: Any, folder: Path, store: str) -> None:
     model.save_pretrained(folder)
     tokenizer.save_pretrained(folder)
     config = json.loads((folder / "config.json").read_text()) | {"dtype": "float32"}
+    config["architectures"] = [getattr(model, "read_by", name) for name in config["architectures"]]
     (folder / "config.json").write_text(json.dumps(config, indent=2) + "\n")
 
 
@@ -71,14 +73,18 @@ def load_state(folder: Path, settings: Settings) -> dict[str, Any]:
     return state
 
 
-def scores(model: Any, batch: Batch) -> torch.Tensor:
-    """Logits [M, V] at the chosen places. BERT's head sees only these, which saves most of its work."""
-    inputs = {name: values for name, values in batch.items() if name not in ("chosen", "targets")}
+def scores(model: Any, batch: Batch) -> tuple[torch.Tensor, torch.Tensor | None]:
+    """Logits [M, V] at the chosen places, and [B, relations] of pairs. BERT's head sees only the chosen places, which
+    saves most of its work."""
+    inputs = {name: values for name, values in batch.items() if name not in ("chosen", "targets", "relation")}
+    related = None
     if "decoder_input_ids" in batch:
         logits: torch.Tensor = model(**inputs, use_cache=False).logits.flatten(0, 1)[batch["chosen"]]
     else:
-        logits = model.cls(model.bert(**inputs).last_hidden_state.flatten(0, 1)[batch["chosen"]])
-    return logits
+        states = model.bert(**inputs)
+        logits = model.cls.predictions(states.last_hidden_state.flatten(0, 1)[batch["chosen"]])
+        related = relation_scores(model, states.pooler_output) if "relation" in batch else None
+    return logits, related
 
 
 def use_bf16(precision: str, device: str) -> bool:
@@ -107,25 +113,33 @@ def learning_rate(done: float, args: argparse.Namespace) -> float:
     return float(args.lr * min(rising, (1 - done) / (1 - args.warmup)))
 
 
-def loss_and_scores(
-    compute: Callable[[Any, Batch], torch.Tensor], model: Any, batch: Batch, args: argparse.Namespace
-) -> tuple[torch.Tensor, torch.Tensor]:
-    """Mean cross-entropy [] and logits [M, V], in float32."""
+def losses_and_scores(
+    compute: Callable[[Any, Batch], tuple[torch.Tensor, torch.Tensor | None]],
+    model: Any,
+    batch: Batch,
+    args: argparse.Namespace,
+) -> tuple[list[torch.Tensor], list[torch.Tensor]]:
+    """Mean cross-entropies [] of the objectives, and their logits: [M, V], and of pairs
+    [B, relations]; in float32."""
     with torch.autocast(args.device, torch.bfloat16, enabled=args.bf16):
-        logits = compute(model, batch).float()
-    return F.cross_entropy(logits, batch["targets"]), logits
+        found = [logits.float() for logits in compute(model, batch) if logits is not None]
+    wanted = [batch[name] for name in ("targets", "relation") if name in batch]
+    return [F.cross_entropy(logits, gold) for logits, gold in zip(found, wanted, strict=True)], found
 
 
 @torch.no_grad()
 def evaluate(model: Any, make: Maker, heldout: np.ndarray, args: argparse.Namespace) -> dict[str, float]:
-    """Loss, and accuracy on words (no sentinels), on the held-out blocks, corrupted in the same way every time."""
+    """Loss, and accuracy on words (no sentinels), on the held-out blocks, corrupted in the same way every time; of
+    pairs the recall of each relation, though some of their words are hidden."""
     model.eval()
     special = torch.tensor(make.tokenizer.all_special_ids, device=args.device)
     loss = total = right = words = 0.0
+    told: list[torch.Tensor] = []  # [B, 2] of pairs: relation predicted, wanted
     for number, i in enumerate(range(0, len(heldout), args.batch)):
         batch = make(heldout[i : i + args.batch], np.random.default_rng([args.seed, 4, number]))
         batch = {name: values.to(args.device) for name, values in batch.items()}
-        mean, logits = loss_and_scores(scores, model, batch, args)
+        (mean, *_), (logits, *related) = losses_and_scores(scores, model, batch, args)
+        told += [torch.stack([one.argmax(-1), batch["relation"]], 1).cpu() for one in related]
         loss += mean.item() * len(logits)
         total += len(logits)
         ordinary = torch.isin(batch["targets"], special, invert=True)
@@ -134,7 +148,8 @@ def evaluate(model: Any, make: Maker, heldout: np.ndarray, args: argparse.Namesp
     model.train()
     if not math.isfinite(loss):
         raise UserError("the loss is no longer a number: take a lower --lr")
-    return {"heldout_loss": loss / total, "heldout_accuracy": right / max(1, words)}
+    found = {"heldout_loss": loss / total, "heldout_accuracy": right / max(1, words)}
+    return found | (recalls(*torch.cat(told).numpy().T, args.relations) if told else {})
 
 
 def train(
@@ -183,7 +198,8 @@ def train(
                 group["lr"] = learning_rate(done, args)
             at.tokens += int(batch["attention_mask"].sum())
             batch = {name: values.to(args.device, non_blocking=True) for name, values in batch.items()}
-            loss, _ = loss_and_scores(compute, model, batch, args)
+            parts, _ = losses_and_scores(compute, model, batch, args)
+            loss = parts[0] + sum(args.relation_weight * part for part in parts[1:])
             optimizer.zero_grad()
             loss.backward()
             torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)

@@ -10,6 +10,7 @@ import numpy as np
 import torch
 import transformers
 
+from .pairs import model_class, named
 from .text import SENTINELS, UserError
 
 hf: Any = transformers  # its types hinder more than they help here
@@ -17,12 +18,13 @@ hf: Any = transformers  # its types hinder more than they help here
 
 def new_model(tokenizer: Any, args: argparse.Namespace) -> Any:
     """A model with random weights, in float32."""
-    if args.objective == "mlm":
-        return hf.BertForMaskedLM(hf.BertConfig(
+    if args.objective != "spans":
+        build = hf.BertForMaskedLM if args.objective == "mlm" else model_class(args.relations)
+        return build(hf.BertConfig(
             vocab_size=len(tokenizer), hidden_size=args.hidden, num_hidden_layers=args.layers,
             num_attention_heads=args.heads, intermediate_size=args.intermediate, pad_token_id=tokenizer.pad_token_id,
             max_position_embeddings=args.max_positions, hidden_dropout_prob=args.dropout,
-            attention_probs_dropout_prob=args.dropout,
+            attention_probs_dropout_prob=args.dropout, **named(args.relations),
         ))  # fmt: skip
     return hf.T5ForConditionalGeneration(hf.T5Config(
         vocab_size=len(tokenizer), d_model=args.hidden, d_kv=args.hidden // args.heads, d_ff=args.intermediate,
@@ -35,8 +37,9 @@ def new_model(tokenizer: Any, args: argparse.Namespace) -> Any:
 
 def load_model(folder: Path, args: argparse.Namespace) -> tuple[Any, Any, bool]:
     """Model (float32) and tokenizer of a folder, and whether its head is new (the folder held an encoder only)."""
-    mlm = args.objective == "mlm"
+    mlm, pairs = args.objective != "spans", args.objective == "mlm+nsp"
     family, auto = ("bert", hf.AutoModelForMaskedLM) if mlm else ("t5", hf.AutoModelForSeq2SeqLM)
+    auto = model_class(args.relations) if pairs else auto
     if not (folder / "config.json").is_file():
         raise UserError(f"{folder} is not a model folder: it has no config.json")
     try:
@@ -45,13 +48,16 @@ def load_model(folder: Path, args: argparse.Namespace) -> tuple[Any, Any, bool]:
             raise UserError(f"--objective {args.objective} needs a {family} model; {folder} is a {config.model_type}")
         for name in ("hidden_dropout_prob", "attention_probs_dropout_prob") if mlm else ("dropout_rate",):
             setattr(config, name, args.dropout)
+        for name, value in named(args.relations).items() if pairs else ():
+            setattr(config, name, value)
         tokenizer = hf.AutoTokenizer.from_pretrained(folder, local_files_only=True)
         model, info = auto.from_pretrained(
             folder, config=config, dtype=torch.float32, local_files_only=True, output_loading_info=True
         )
     except (OSError, ValueError, RuntimeError) as error:
         raise UserError(f"cannot load {folder}: {str(error).splitlines()[0]}") from error
-    lacking = [name for name in info["missing_keys"] if not name.startswith("cls.predictions.")]
+    new = ("cls.predictions.", *(("bert.pooler.", "cls.seq_relationship.", "classifier.") if pairs else ()))
+    lacking = [name for name in info["missing_keys"] if not name.startswith(new)]
     needed = ["[CLS]", "[SEP]", "[MASK]", "[PAD]"] if mlm else ["</s>", "<pad>", *SENTINELS]
     lacking += [token for token in needed if token not in tokenizer.get_vocab()]
     if lacking:

@@ -25,8 +25,12 @@ class UserError(Exception):
     """Something the user can put right; shown as one line."""
 
 
-def read_corpus(folder: Path, repeats: dict[str, float]) -> dict[str, list[str]]:
-    """The non-empty lines of each *.txt, *.txt.xz and *.txt.gz by its name without the ending; none for NAME=0."""
+def read_corpus(folder: Path, repeats: dict[str, float], blank: bool = False) -> dict[str, list[str]]:
+    """The lines of each *.txt, *.txt.xz and *.txt.gz by its name without the ending; none for NAME=0.
+
+    Args:
+        blank: whether blank lines are among them, which divide documents.
+    """
     if not folder.is_dir():
         raise UserError(f"{folder} is not a folder")
     files: dict[str, Path] = {}
@@ -41,10 +45,10 @@ def read_corpus(folder: Path, repeats: dict[str, float]) -> dict[str, list[str]]
         opener: Any = {".xz": lzma.open, ".gz": gzip.open}.get(files[name].suffix, open)
         try:
             with opener(files[name], "rt", encoding="utf-8") as file:
-                lines[name] = [line.strip() for line in file if line.strip()]
+                lines[name] = [line.strip() for line in file if blank or line.strip()]
         except (OSError, EOFError, UnicodeDecodeError, lzma.LZMAError, zlib.error) as error:
             raise UserError(f"cannot read {files[name]}: {error}") from error
-    if not any(lines.values()):
+    if not any(map(any, lines.values())):
         raise UserError(f"no text in {folder}: it needs *.txt, *.txt.xz or *.txt.gz with one text a line")
     return lines
 
@@ -52,7 +56,7 @@ def read_corpus(folder: Path, repeats: dict[str, float]) -> dict[str, list[str]]
 def train_tokenizer(lines: list[str], args: argparse.Namespace) -> Any:
     """A tokenizer for the objective, from lines spread evenly over the corpus."""
     sample = lines[:: math.ceil(len(lines) / TOKENIZER_LINES)]
-    build = wordpiece if args.objective == "mlm" else sentence_pieces
+    build = sentence_pieces if args.objective == "spans" else wordpiece
     return build(sample, args.vocab_size, not args.cased, args.max_positions)
 
 
