@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import io
 import json
 from pathlib import Path
 from typing import Any
 
 import pytest
-from sources import data_of, task_of
+from sources import data_of, run_of, task_of
 
+from pet_cli.commands.predict import read_inputs
 from pet_cli.config.schema import DataConfig, TaskConfig
 from pet_cli.data.load import load
 from pet_cli.errors import UserError
@@ -68,6 +70,26 @@ def test_a_flat_row_passes_and_a_broken_one_is_named() -> None:
     with pytest.raises(UserError, match=r"task.reader=multirk: not one of multirc. Did you mean 'multirc'"):
         check("multirk")
     check(None)
+
+
+def test_predict_reads_nested_rows_as_the_data_are_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    config = run_of(task=multirc())
+    (tmp_path / "new.jsonl").write_text(json.dumps(PASSAGE) + "\n", encoding="utf-8")
+    wanted = [("What did Mara sell?", "honey"), ("What did Mara sell?", "wax"), ("Who kept the rest?", "She")]
+
+    def asked(file: str | None) -> list[tuple[str, str]]:
+        found = list(read_inputs(config, file, None))
+        assert [example.row for example in found] == list(range(len(found)))
+        return [(example.fields["question"], example.fields["answer"]) for example in found]
+
+    assert asked(str(tmp_path / "new.jsonl")) == wanted
+    flat_row = {"paragraph": "A rope.", "question": "What?", "answer": "A rope."}
+    lines = [json.dumps(PASSAGE), json.dumps(flat_row)]
+    monkeypatch.setattr("sys.stdin", io.StringIO("\n".join(lines)))
+    assert asked(None) == [*wanted, ("What?", "A rope.")]
+    monkeypatch.setattr("sys.stdin", io.StringIO('{"passage": 3}'))
+    with pytest.raises(UserError, match=r"standard input, line 1: not a row that task.reader=multirc reads"):
+        asked(None)
 
 
 def choosing(candidates: Any) -> TaskConfig:

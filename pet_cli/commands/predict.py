@@ -23,8 +23,11 @@ from pet_cli.data.tables import candidates
 from pet_cli.errors import UserError
 from pet_cli.runs import store
 from pet_cli.runs.saved import saved_config
+from pet_cli.tasks.readers import flat
 
 Texts = dict[str, str]
+Line = str | Mapping[str, Any]
+"""A text, or a row as JSON."""
 
 
 def predict(run: str, file: str | None, texts: list[str] | None, output: str | None) -> int:
@@ -89,7 +92,7 @@ def json_line(row: Mapping[str, Any], encoding: str) -> str:
 
 def read_inputs(config: PetConfig, file: str | None, texts: Sequence[str] | None) -> Iterator[Example]:
     """The texts to label, with their candidates where the task asks which of an example's own is right: one example
-    for each row of the file or line of standard input.
+    for each row of the file or line of standard input, and for each part of a nested one (`task.reader`).
 
     A line or row without text is asked like an empty text, so that answers match lines.
     """
@@ -106,14 +109,24 @@ def read_inputs(config: PetConfig, file: str | None, texts: Sequence[str] | None
         return
     reader = FieldReader(config.task, config.data)
     if file is None:
-        for number, (place, line) in enumerate(standard_input()):
-            given = _read_line(line)
+        lines = ((place, _read_line(line)) for place, line in standard_input())
+        for number, (place, given) in enumerate(_parts(config.task.reader, lines)):
             yield example(number, place, given, reader.read_text(given, place))
         return
-    for number, (place, row) in enumerate(read_rows(Path(file).expanduser(), config.data.separator)):
+    rows = flat(config.task.reader, read_rows(Path(file).expanduser(), config.data.separator))
+    for number, (place, row) in enumerate(rows):
         if number == 0:
             reader.check(row, file)
         yield example(number, place, row, reader.read(row, place))
+
+
+def _parts(reader: str | None, lines: Iterable[tuple[str, Line]]) -> Iterator[tuple[str, Line]]:
+    """The lines, those that are rows through the task's reader."""
+    for place, given in lines:
+        if isinstance(given, dict):
+            yield from flat(reader, [(place, given)])
+        else:
+            yield place, given
 
 
 def standard_input() -> Iterator[tuple[str, str]]:
