@@ -21,6 +21,8 @@ from pet_cli.errors import UserError
 from pet_cli.report import command, write_report
 from pet_cli.report.commands import commands
 from pet_cli.report.compare import Verdict, by_setting, differences
+from pet_cli.report.curves import curve_section
+from pet_cli.report.document import Figures
 from pet_cli.report.runs import read_study
 from pet_cli.report.statistics import Comparison, decompose, estimate, holm, paired_bootstrap
 from pet_cli.report.values import natural, short
@@ -388,6 +390,21 @@ def test_several_folders_make_one_report(tmp_path: Path, data: Path) -> None:
     assert "&lt;script&gt;" in text and "好评" in text
     assert "Ensembles and their members" in text and "p1-v0" in text
     assert "ensemble=none" in text and "ensemble=patterns" in text
+
+
+@pytest.mark.parametrize(
+    ("kind", "counted"),
+    [("label", "of each label"), ("number", "of each half of the numbers"), ("choice", "in all")],
+)
+def test_a_learning_curve_says_what_its_shots_count(kind: str, counted: str, tmp_path: Path, data: Path) -> None:
+    folders = [make_run(tmp_path / f"{shots}", data, 12 - shots // 2, shots=shots) for shots in (4, 16)]
+    study = read_study(folders)
+    for one in study.runs:
+        assert isinstance(one.metrics, dict)
+        one.metrics["target"] = kind
+    section = curve_section(study)
+    assert section is not None and isinstance(section.blocks[0], Figures)
+    assert f"<!-- training examples {counted} (shots) -->" in section.blocks[0].pictures[0].svg
 
 
 def _break(path: str, text: str) -> Callable[[Path], None]:

@@ -8,6 +8,7 @@ from pet_cli.report import compare, plots, wording
 from pet_cli.report.document import Block, Bullets, Figures, Picture, Section, Table, Text
 from pet_cli.report.runs import Run, Study, grouped, levels
 from pet_cli.report.statistics import estimate
+from pet_cli.tasks.targets import TARGETS
 
 MOST_PANELS = 4
 MOST_SENTENCES = 8
@@ -17,9 +18,14 @@ MOST_SENTENCES = 8
 
 
 def _shots(run: Run) -> float:
-    """Training examples of each label; all of them where none were drawn, on the mean."""
+    """Training examples of each label, or as the target draws them; all of them where none were drawn, on the mean."""
     own = run.values.get("data.shots")
     return float(own) if isinstance(own, (int, float)) else run.metrics.get("n_train", 0) / max(1, len(run.labels))
+
+
+def _axis(run: Run) -> str:
+    """What a number of shots counts, for the run's target."""
+    return f"training examples {TARGETS[run.kind].shots} (shots)"
 
 
 def curve_section(study: Study) -> Section | None:
@@ -57,9 +63,8 @@ def curve_section(study: Study) -> Section | None:
             "the runs."
         )
         flat = flat[: plots.MOST_SERIES - len(lines)]
-        pictures.append(
-            plots.curves(f"learning-curve-{len(pictures) + 1}", caption, lines, ticks, flat, study.score_title)
-        )
+        name = f"learning-curve-{len(pictures) + 1}"
+        pictures.append(plots.curves(name, caption, lines, ticks, flat, _axis(runs[0]), study.score_title))
     if not pictures:
         return None
     blocks: list[Block] = [Figures(tuple(pictures))]

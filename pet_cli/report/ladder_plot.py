@@ -18,13 +18,13 @@ from matplotlib.lines import Line2D
 from matplotlib.ticker import MaxNLocator, NullLocator
 
 from pet_cli.config.eras import ERAS
-from pet_cli.report import plots
+from pet_cli.report import drawing
 from pet_cli.report.document import Picture
 
 ALL = math.inf
 """The number of labels where all training examples were taken."""
 
-HUES = dict(zip(ERAS, (plots.COLOURS[7], plots.COLOURS[2], plots.COLOURS[0], plots.COLOURS[5]), strict=True))
+HUES = dict(zip(ERAS, (drawing.COLOURS[7], drawing.COLOURS[2], drawing.COLOURS[0], drawing.COLOURS[5]), strict=True))
 _MARKERS = dict(zip(ERAS, ("^", "s", "D", "o"), strict=True))
 _DASHES: tuple[tuple[float, ...], ...] = (
     (),
@@ -107,7 +107,7 @@ def ladder(name: str, caption: str, rungs: Sequence[Series], everything: float, 
         rungs: those of an era beside each other.
         everything: how many examples of each label all are, on the mean.
     """
-    names, key = plots.drawable([one.name for one in rungs], "rung")
+    names, key = drawing.drawable([one.name for one in rungs], "rung")
     sizes = sorted({size for one in rungs for size in one.sizes})
     at = places(sizes, everything)
     below = 0.64 if ALL in at else 0.54  # the numbers, one of them on two lines, and the axis's title
@@ -152,7 +152,9 @@ def ladder(name: str, caption: str, rungs: Sequence[Series], everything: float, 
         + ", ".join(f"{score:.3f} at {_size(size)}" for size, score in zip(one.sizes, one.scores, strict=True))
         for title, one in zip(names, rungs, strict=True)
     ]
-    return plots.draw(name, f"{y_label} by number of labels. {'; '.join(spoken)}", caption + key, _WIDTH, height, paint)
+    return drawing.draw(
+        name, f"{y_label} by number of labels. {'; '.join(spoken)}", caption + key, _WIDTH, height, paint
+    )
 
 
 def _size(size: float) -> str:
@@ -180,7 +182,7 @@ def _line(axes: Axes, one: Series, at: Mapping[float, float], style: int, end: f
     hollow = style % 2 == 1
     axes.plot(
         x, y, color=colour, marker=_MARKERS[one.era], markersize=4.6, linestyle="none", zorder=4,
-        markerfacecolor=plots.PAPER if hollow else colour, markeredgewidth=1.1,
+        markerfacecolor=drawing.PAPER if hollow else colour, markeredgewidth=1.1,
     )  # fmt: skip
 
 
@@ -208,7 +210,7 @@ def _axes(axes: Axes, at: Mapping[float, float], everything: float, y_label: str
     axes.grid()
     axes.set_xlabel("training examples of each label")
     axes.xaxis.set_label_coords(0.5, title)
-    axes.set_title(y_label, color=plots.INK, pad=5)
+    axes.set_title(y_label, color=drawing.INK, pad=5)
     axes.tick_params(length=3)
 
 
@@ -225,11 +227,11 @@ def _cost(
         colour, row = HUES[one.era], rows[number]
         seconds = [value for value in one.seconds if value > 0]
         if seconds:
-            axes.plot([low, high], [row, row], color=plots.GRID, linewidth=0.8, zorder=0)
+            axes.plot([low, high], [row, row], color=drawing.GRID, linewidth=0.8, zorder=0)
             axes.plot([min(seconds), max(seconds)], [row, row], color=colour, linewidth=1.4, alpha=0.6)
             axes.plot(seconds, [row] * len(seconds), color=colour, marker=_MARKERS[one.era], markersize=4, linestyle="")
         else:
-            axes.text(low * 1.1, row, "nothing trains", color=plots.MUTED, va="center", fontsize=7.8)
+            axes.text(low * 1.1, row, "nothing trains", color=drawing.MUTED, va="center", fontsize=7.8)
     ticks = [10.0**power for power in range(math.ceil(math.log10(low)), math.floor(math.log10(high)) + 1)]
     axes.xaxis.set_major_locator(NullLocator())
     axes.xaxis.set_minor_locator(NullLocator())

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from html import escape
 
-from pet_cli.report import plots
-from pet_cli.report.document import Block, Bullets, Code, Document, Figures, Section, Table, Text
+from pet_cli.report import drawing
+from pet_cli.report.document import Block, Bullets, Code, Document, Figures, Picture, Section, Table, Text
 
-_LIGHT = " ".join(f"--c{number}: {colour};" for number, colour in enumerate(plots.COLOURS))
+_LIGHT = " ".join(f"--c{number}: {colour};" for number, colour in enumerate(drawing.COLOURS))
 # The same hues, light enough to stand out on a dark page.
 _DARK = ["#7FB0E0", "#FF8F9A", "#5CBB6C", "#DACB5B", "#74CCE6", "#D97DB4", "#A9A9A9", "#E39B59"]
 _SERIES = f"""\
@@ -130,12 +130,12 @@ def _block(block: Block) -> str:
     return _table(block)
 
 
-def _figure(picture: plots.Picture) -> str:
-    drawing = plots.embedded(picture)
+def _figure(picture: Picture) -> str:
+    drawn = drawing.embedded(picture)
     broad = ' class="broad"' if picture.width > _BROAD else ""
     return (
         f'<figure{broad} style="width:{picture.width}px">'
-        f'<div role="img" aria-label="{escape(picture.alt)}">{drawing}</div>\n'
+        f'<div role="img" aria-label="{escape(picture.alt)}">{drawn}</div>\n'
         f"<figcaption>{escape(picture.caption)}</figcaption></figure>"
     )
 

@@ -1,67 +1,37 @@
-"""The plots of a report. matplotlib without pyplot: no window, no global state, the same bytes each time.
+"""The plots of a report: each takes plain values and gives a picture.
 
-Sizes are in inches, narrow enough to be read on a phone. Colours are Paul Tol's "bright" set, told apart by the
-colour-blind; every series has a marker of its own besides.
+Sizes are in inches, narrow enough to be read on a phone; `drawing` says how all of them look.
 """
 
 from __future__ import annotations
 
-import functools
-import io
-import re
-import textwrap
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
 
-import matplotlib as mpl
 import numpy as np
 from matplotlib.axes import Axes
-from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.colors import LinearSegmentedColormap
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator, NullFormatter, NullLocator
 
 from pet_cli.report.document import Picture
+from pet_cli.report.drawing import (
+    COLOURS,
+    GRID,
+    MARKERS,
+    MOST_SERIES,
+    ON_BAR,
+    PAPER,
+    WIDTH,
+    draw,
+    drawable,
+    legend_columns,
+    legend_height,
+    log_ticks,
+    wrapped,
+)
 
-COLOURS = ("#4477AA", "#EE6677", "#228833", "#B8A52D", "#41A9C9", "#AA3377", "#7D7D7D", "#C46A1B")
-MARKERS = ("o", "s", "^", "D", "v", "P", "X", "*")
-MOST_SERIES = len(COLOURS)
-
-# Colours of the page's own, which the embedded drawing takes from the style sheet: light or dark, as the reader likes.
-INK, MUTED, GRID, PAPER, ON_BAR = "#1f2933", "#5d6873", "#dde2e7", "#fffffe", "#fefefe"
-_VARIABLES = {INK: "var(--ink)", MUTED: "var(--muted)", GRID: "var(--line)", PAPER: "none", ON_BAR: "var(--on)"} | {
-    colour.lower(): f"var(--c{number})" for number, colour in enumerate(COLOURS)
-}
 _HEAT = LinearSegmentedColormap.from_list("pet", ["#f2f6fb", "#a9c6e3", "#4477AA", "#1d3f66"])
-_WIDTH = 4.3
-
-_STYLE: Any = {
-    "font.family": ["DejaVu Sans"],
-    "font.size": 9,
-    "text.parse_math": False,
-    "text.color": INK,
-    "axes.edgecolor": MUTED,
-    "axes.labelcolor": INK,
-    "axes.spines.top": False,
-    "axes.spines.right": False,
-    "axes.linewidth": 0.8,
-    "axes.axisbelow": True,
-    "axes.titlesize": 9,
-    "axes.titlelocation": "left",
-    "grid.color": GRID,
-    "grid.linewidth": 0.8,
-    "xtick.color": MUTED,
-    "ytick.color": MUTED,
-    "xtick.labelcolor": INK,
-    "ytick.labelcolor": INK,
-    "legend.frameon": False,
-    "legend.fontsize": 8.5,
-    "figure.facecolor": PAPER,
-    "axes.facecolor": "none",
-    "svg.hashsalt": "pet",
-    "svg.fonttype": "path",
-}
 
 
 @dataclass(frozen=True)
@@ -72,64 +42,6 @@ class Line:
     x: Sequence[float]
     y: Sequence[float]
     band: Sequence[float]
-
-
-def draw(
-    name: str, alt: str, caption: str, width: float, height: float, paint: Callable[[Figure, Axes], None]
-) -> Picture:
-    """Draws one picture, as PNG and SVG."""
-    with mpl.rc_context(_STYLE):
-        figure = Figure(figsize=(width, height), layout="constrained")
-        FigureCanvasAgg(figure)
-        paint(figure, figure.add_subplot())
-        svg, png = io.StringIO(), io.BytesIO()
-        figure.savefig(svg, format="svg", metadata={"Date": None, "Title": alt})
-        figure.savefig(png, format="png", dpi=160)
-    return Picture(name, alt, caption, svg.getvalue(), png.getvalue(), round(width * 96 * 1.2))
-
-
-def embedded(picture: Picture) -> str:
-    """The drawing as an element of an HTML page: no header, names of its own, the page's colours."""
-    body = picture.svg[picture.svg.index("<svg") :]
-    body = re.sub(r"<metadata>.*?</metadata>\s*", "", body, flags=re.DOTALL)
-    body = re.sub(r"<!--.*?-->\s*", "", body, flags=re.DOTALL)
-    body = re.sub(r"<title>.*?</title>\s*", "", body, flags=re.DOTALL)
-    body = re.sub(r' xmlns(:\w+)?="[^"]*"', "", body)
-    body = body.replace("xlink:href", "href")
-    body = re.sub(r'\bid="([^"]+)"', rf'id="{picture.name}-\1"', body)
-    body = re.sub(r'href="#([^"]+)"', rf'href="#{picture.name}-\1"', body)
-    body = re.sub(r"url\(#([^)]+)\)", rf"url(#{picture.name}-\1)", body)
-    for colour, variable in _VARIABLES.items():
-        body = body.replace(colour, variable)
-    head, _, rest = body.partition(">")
-    box = re.search(r'viewBox="([^"]*)"', head)
-    assert box is not None
-    return f'<svg viewBox="{box[1]}" style="max-width:{picture.width}px" aria-hidden="true">{rest}'
-
-
-# --- text that the font can draw -----------------------------------------------------------------------------------
-
-
-@functools.cache
-def _drawn_signs() -> frozenset[int]:
-    from matplotlib.font_manager import findfont, get_font
-
-    return frozenset(get_font(findfont("DejaVu Sans")).get_charmap())
-
-
-def drawable(names: Sequence[str], letter: str) -> tuple[list[str], str]:
-    """Names for a plot, numbered where the font that comes along cannot draw them (as Chinese), and the key to that."""
-    if all(ord(sign) in _drawn_signs() for name in names for sign in name):
-        return list(names), ""
-    numbered = [f"{letter} {number}" for number in range(1, len(names) + 1)]
-    return numbered, " " + "; ".join(f"{n}: {name}" for n, name in zip(numbered, names, strict=True)) + "."
-
-
-def _wrapped(text: str, width: int = 26) -> str:
-    return "\n".join(textwrap.wrap(text, width)) or text
-
-
-# --- the plots -----------------------------------------------------------------------------------------------------
 
 
 def strip(
@@ -172,7 +84,7 @@ def strip(
                     axes.plot([middle, middle], [y - 0.17, y + 0.17], color=colour, linewidth=2)
         for row in range(1, len(rows), 2):
             axes.axhspan(row - 0.5, row + 0.5, color=GRID, alpha=0.35, linewidth=0, zorder=0)
-        axes.set_yticks(range(len(rows)), [_wrapped(row) for row in rows])
+        axes.set_yticks(range(len(rows)), [wrapped(row) for row in rows])
         axes.set_ylim(len(rows) - 0.5, -0.5)
         axes.tick_params(axis="y", length=0)
         axes.spines["left"].set_visible(False)
@@ -180,20 +92,11 @@ def strip(
         axes.xaxis.set_major_locator(MaxNLocator(6))
         axes.set_xlabel(x_label)
         if len(series) > 1:
-            figure.legend(*axes.get_legend_handles_labels(), loc="outside upper left", ncols=_columns(series))
+            figure.legend(*axes.get_legend_handles_labels(), loc="outside upper left", ncols=legend_columns(series))
 
-    height = 0.85 + row_height * len(rows) * (1 + 0.12 * (len(series) - 1)) + _legend_height(series)
+    height = 0.85 + row_height * len(rows) * (1 + 0.12 * (len(series) - 1)) + legend_height(series)
     alt = f"{x_label} of {len(points)} runs on {len(rows)} rows: {'; '.join(rows)}."
-    return draw(name, alt, caption + key + series_key, _WIDTH, height, paint)
-
-
-def _columns(series: Sequence[str]) -> int:
-    longest = max(map(len, series))
-    return max(1, min(len(series), 50 // (longest + 6)))
-
-
-def _legend_height(series: Sequence[str]) -> float:
-    return 0.2 * -(-len(series) // _columns(series)) + 0.1 if len(series) > 1 else 0.0
+    return draw(name, alt, caption + key + series_key, WIDTH, height, paint)
 
 
 def heat_map(
@@ -215,11 +118,11 @@ def heat_map(
     left = 0.085 * min(22, max(map(len, rows))) + 0.5
     # Upright names where there is room for them beside each other.
     upright = max(0.62, 0.095 * longest + 0.12)
-    turned = upright * len(columns) > _WIDTH - left
+    turned = upright * len(columns) > WIDTH - left
     cell = upright if not turned else 0.62 if len(columns) <= 6 else 0.4
     below = 0.06 * min(24, longest) + 0.45 if turned else 0.55
-    width = min(_WIDTH, max(2.9, left + cell * len(columns) + 0.35))
-    heading = _wrapped(title, int(width * 12))
+    width = min(WIDTH, max(2.9, left + cell * len(columns) + 0.35))
+    heading = wrapped(title, int(width * 12))
     height = 0.42 * len(rows) + below + (0.2 + 0.18 * len(heading.split("\n")) if title else 0.1)
 
     def paint(figure: Figure, axes: Axes) -> None:
@@ -241,13 +144,13 @@ def heat_map(
                         text = texts[i][j] if texts else f"{values[i, j]:.3f}"
                         colour = "#ffffff" if values[i, j] > middle else "#10151a"
                         axes.text(j, i, text, ha="center", va="center", color=colour, fontsize=8.5)
-        shown = [_wrapped(column, 24) for column in columns]
+        shown = [wrapped(column, 24) for column in columns]
         axes.set_xticks(range(len(columns)), shown, rotation=40 if turned else 0, ha="right" if turned else "center")
         if turned:
             axes.tick_params(axis="x", pad=1)
             for label in axes.get_xticklabels():
                 label.set_rotation_mode("anchor")
-        axes.set_yticks(range(len(rows)), [_wrapped(row, 22) for row in rows])
+        axes.set_yticks(range(len(rows)), [wrapped(row, 22) for row in rows])
         axes.tick_params(length=0)
         axes.set_xticks(np.arange(len(columns) + 1) - 0.5, minor=True)
         axes.set_yticks(np.arange(len(rows) + 1) - 0.5, minor=True)
@@ -285,25 +188,31 @@ def shares(name: str, caption: str, rows: Sequence[str], parts: Mapping[str, Seq
                         start[row] + value / 2, row, f"{100 * value:.0f} %", ha="center", va="center", color=ink, size=9
                     )
             start += np.asarray(values)
-        axes.set_yticks(range(len(rows)), [_wrapped(row) for row in rows])
+        axes.set_yticks(range(len(rows)), [wrapped(row) for row in rows])
         axes.set_ylim(len(rows) - 0.5, -0.5)
         axes.set_xlim(0, 1)
         axes.set_xticks([0, 0.25, 0.5, 0.75, 1], ["0 %", "25 %", "50 %", "75 %", "100 %"])
         axes.tick_params(axis="y", length=0)
         axes.spines["left"].set_visible(False)
         axes.set_xlabel("share of the variance")
-        figure.legend(*axes.get_legend_handles_labels(), loc="outside upper left", ncols=_columns(list(parts)))
+        figure.legend(*axes.get_legend_handles_labels(), loc="outside upper left", ncols=legend_columns(list(parts)))
 
     spoken = [
         f"{row}: " + ", ".join(f"{part} {100 * values[i]:.0f} %" for part, values in parts.items())
         for i, row in enumerate(rows)
     ]
-    height = 0.85 + 0.46 * len(rows) + _legend_height(list(parts))
-    return draw(name, "; ".join(spoken), caption + key, _WIDTH, height, paint)
+    height = 0.85 + 0.46 * len(rows) + legend_height(list(parts))
+    return draw(name, "; ".join(spoken), caption + key, WIDTH, height, paint)
 
 
 def curves(
-    name: str, caption: str, lines: Sequence[Line], ticks: Mapping[float, str], flat: Sequence[Line], y_label: str
+    name: str,
+    caption: str,
+    lines: Sequence[Line],
+    ticks: Mapping[float, str],
+    flat: Sequence[Line],
+    x_label: str,
+    y_label: str,
 ) -> Picture:
     """The score against shots, a band around each line.
 
@@ -333,16 +242,16 @@ def curves(
         axes.set_xticks(list(ticks), list(ticks.values()))
         axes.yaxis.set_major_locator(MaxNLocator(6))
         axes.grid()
-        axes.set_xlabel("training examples of each label (shots)")
+        axes.set_xlabel(x_label)
         axes.set_ylabel(y_label)
         if len(names) > 1:
-            figure.legend(*axes.get_legend_handles_labels(), loc="outside upper left", ncols=_columns(names))
+            figure.legend(*axes.get_legend_handles_labels(), loc="outside upper left", ncols=legend_columns(names))
 
     spoken = [
         f"{title}: " + ", ".join(f"{y:.3f} at {ticks[x]}" for x, y in zip(line.x, line.y, strict=True))
         for title, line in zip(names, (*lines, *flat), strict=True)
     ]
-    return draw(name, "; ".join(spoken), caption + key, _WIDTH, 3.1 + _legend_height(names), paint)
+    return draw(name, "; ".join(spoken), caption + key, WIDTH, 3.1 + legend_height(names), paint)
 
 
 def beside(
@@ -378,7 +287,7 @@ def beside(
         low, high = min(costs) / 1.6, max(costs) * 1.6
         axes.set_xscale("log")
         axes.set_xlim(low, high)
-        places = _log_ticks(low, high)
+        places = log_ticks(low, high)
         axes.xaxis.set_major_locator(NullLocator())
         axes.xaxis.set_minor_locator(NullLocator())
         axes.set_xticks(places, [f"{place:g}" for place in places])
@@ -387,21 +296,10 @@ def beside(
         axes.set_xlabel(x_label)
         axes.set_ylabel(y_label)
         if len(series) > 1:
-            figure.legend(*axes.get_legend_handles_labels(), loc="outside upper left", ncols=_columns(series))
+            figure.legend(*axes.get_legend_handles_labels(), loc="outside upper left", ncols=legend_columns(series))
 
     spoken = [f"{series[number]}: {y:.3f} at {x:.3g}" for number, x, y, _ in points]
-    return draw(name, f"{x_label}: " + "; ".join(spoken), caption + key, _WIDTH, 2.9 + _legend_height(series), paint)
-
-
-def _log_ticks(low: float, high: float) -> list[float]:
-    """Round numbers in a range: 1, 2, 5 of each power of ten, or the powers alone where those would crowd."""
-    first, last = int(np.floor(np.log10(low))), int(np.ceil(np.log10(high)))
-    for steps in ((1, 2, 5), (1, 3), (1,)):
-        places = [step * 10.0**power for power in range(first, last + 1) for step in steps]
-        inside = [place for place in places if low <= place <= high]
-        if len(inside) <= 7:
-            break
-    return inside
+    return draw(name, f"{x_label}: " + "; ".join(spoken), caption + key, WIDTH, 2.9 + legend_height(series), paint)
 
 
 def confusion(name: str, caption: str, title: str, labels: Sequence[str], counts: np.ndarray) -> Picture:

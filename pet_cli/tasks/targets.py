@@ -34,10 +34,12 @@ class Target(ABC):
 
     Attributes:
         labels: names, one for each column of label scores; empty where the candidates are the example's own.
+        shots: of what so many examples are drawn, in words behind "examples".
     """
 
     labels: tuple[str, ...]
     kind: ClassVar[str]
+    shots: ClassVar[str]
 
     @abstractmethod
     def gold(self, value: Any, label_of: LabelOf, candidates: Sequence[str] = ()) -> Gold | None:
@@ -72,6 +74,7 @@ class SingleLabel(Target):
     """One of the labels; cross-entropy, and the most probable one."""
 
     kind = "label"
+    shots = "of each label"
 
     def gold(self, value: Any, label_of: LabelOf, candidates: Sequence[str] = ()) -> int | None:
         return label_of(value)
@@ -103,6 +106,7 @@ class MultiLabel(Target):
 
     threshold: float = math.nan
     kind = "labels"
+    shots = "of each label, at least"
 
     def __post_init__(self) -> None:
         if math.isnan(self.threshold):
@@ -146,6 +150,7 @@ class Interval(Target):
     low: float = 0.0
     high: float = 1.0
     kind = "number"
+    shots = "of each half of the numbers"
 
     def gold(self, value: Any, label_of: LabelOf, candidates: Sequence[str] = ()) -> float | None:
         """A number; none where the value is empty, or the -1 of hidden labels where that is outside the range."""
@@ -189,6 +194,7 @@ class Choice(Target):
     """One of the candidates that the example brings; where several are right (ReCoRD), any of them is."""
 
     kind = "choice"
+    shots = "in all"
 
     def gold(self, value: Any, label_of: LabelOf, candidates: Sequence[str] = ()) -> int | tuple[int, ...] | None:
         """From a candidate's text, the name of its column, or its number from 0; or from a list of such values.
