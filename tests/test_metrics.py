@@ -14,20 +14,8 @@ from hypothesis import strategies as st
 
 import pet_cli
 from pet_cli.errors import UserError
-from pet_cli.tasks.metrics import (
-    ALWAYS,
-    METRICS,
-    Answers,
-    calibration_error,
-    contributions,
-    evaluate,
-    interval,
-    named,
-    plain_answer,
-    score,
-    titled,
-    values,
-)
+from pet_cli.tasks.evaluation import calibration_error, contributions, evaluate, interval
+from pet_cli.tasks.metrics import ALWAYS, METRICS, Answers, named, plain_answer, score, titled, values
 
 LABELS = ["a", "b", "c"]
 

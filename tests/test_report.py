@@ -27,7 +27,8 @@ from pet_cli.report.runs import read_study
 from pet_cli.report.statistics import Comparison, decompose, estimate, holm, paired_bootstrap
 from pet_cli.report.values import natural, short
 from pet_cli.runs import states, store
-from pet_cli.tasks.metrics import Answers, evaluate, named
+from pet_cli.tasks.evaluation import evaluate
+from pet_cli.tasks.metrics import Answers, named
 
 LABELS = ["negative", "positive"]
 N_TEST = 40

@@ -16,7 +16,8 @@ from pet_cli.ensembles.combine import COMBINATIONS, combine, confidence_weights,
 from pet_cli.errors import UserError, not_allowed
 from pet_cli.runs import store
 from pet_cli.runs.saved import saved_config
-from pet_cli.tasks.metrics import Answers, evaluate, titled
+from pet_cli.tasks.evaluation import evaluate
+from pet_cli.tasks.metrics import Answers, titled
 from pet_cli.tasks.targets import Target
 
 _WEIGHTS = ("uniform", "confidence")

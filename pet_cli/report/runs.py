@@ -17,7 +17,8 @@ from pet_cli.report.statistics import Estimate, estimate
 from pet_cli.report.values import CORE, PVP, brief, natural, shown
 from pet_cli.results import summary
 from pet_cli.runs import states, store
-from pet_cli.tasks.metrics import METRICS, Answers, contributions, is_metric, named, score, values
+from pet_cli.tasks.evaluation import contributions
+from pet_cli.tasks.metrics import METRICS, Answers, is_metric, named, score, values
 from pet_cli.tasks.targets import TARGETS
 
 # Settings that say what is classified: scores are compared within equal ones only.

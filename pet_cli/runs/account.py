@@ -14,7 +14,7 @@ from pet_cli.data.examples import Split
 from pet_cli.prompts.template import fill
 from pet_cli.runs.outcome import answers, score
 from pet_cli.runs.session import Session
-from pet_cli.tasks.metrics import interval
+from pet_cli.tasks.evaluation import interval
 
 
 def account(

@@ -12,7 +12,8 @@ from pet_cli.config import resolve
 from pet_cli.config.schema import PetConfig
 from pet_cli.data.examples import Split
 from pet_cli.runs import store
-from pet_cli.tasks.metrics import Answers, Metric, evaluate
+from pet_cli.tasks.evaluation import evaluate
+from pet_cli.tasks.metrics import Answers, Metric
 from pet_cli.tasks.targets import Target
 
 _MANY_UNKNOWN = 0.25
