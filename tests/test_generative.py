@@ -25,7 +25,8 @@ from pet_cli.prompts.query import Answers
 from pet_cli.prompts.template import Template, parse_plain, plain_template
 from pet_cli.training.loop import TrainSettings, train
 from pet_cli.training.mlm import MaskedModelling
-from pet_cli.tuning.base import PromptLearner, label_answers
+from pet_cli.tuning.at_mask import label_answers
+from pet_cli.tuning.base import PromptLearner
 from pet_cli.tuning.classifier import ClassifierLearner
 from pet_cli.tuning.full import FullLearner
 from pet_cli.tuning.head import HeadLearner

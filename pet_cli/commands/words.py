@@ -16,7 +16,7 @@ def check_words(configs: Sequence[PetConfig]) -> None:
     Each model's tokenizer is loaded once, and none that is not on this machine.
     """
     from pet_cli.models.loading import tokenized
-    from pet_cli.tuning.base import label_answers
+    from pet_cli.tuning.at_mask import label_answers
 
     known: dict[tuple[Any, ...], Any] = {}
     for one in dict.fromkeys(_Asked(prompt) for config in configs for prompt in _prompts(config)):

@@ -10,7 +10,8 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from pet_cli.data.examples import Split
-from pet_cli.tuning.base import Advance, AtMask, Encoded, Learner, PromptLearner
+from pet_cli.tuning.at_mask import AtMask
+from pet_cli.tuning.base import Advance, Encoded, Learner, PromptLearner
 
 
 class ViewsLearner(Learner):
@@ -61,7 +62,7 @@ class ViewsLearner(Learner):
         return [module for view in self.views for module in view.modules()]
 
     def label_scores(self, encoded: Encoded, indices: Sequence[int]) -> Tensor:
-        columns = len(self.labels) if encoded.candidates is None else max(map(len, encoded.candidates))
+        columns = self.columns(encoded)
         scores = torch.full((len(indices), columns), -torch.inf, device=self.lm.device)
         for view, mine, mask in self._by_view(encoded, indices):
             said = view.verbalizer(mask)
@@ -84,8 +85,7 @@ class ViewsLearner(Learner):
         for view, mine, mask in self._by_view(encoded, indices):
             own = view.verbalizer.loss(mask, targets[mine], weight, temperature)
             loss = loss + own * shares[mine].sum() / shares.sum()
-            penalty = view.verbalizer.penalty(len(encoded) // len(self.views))
-            loss = loss if penalty is None else loss + penalty
+            loss = loss + view.penalty(len(encoded) // len(self.views))
         return loss
 
     def _by_view(self, encoded: Encoded, indices: Sequence[int]) -> Iterator[tuple[PromptLearner, Tensor, AtMask]]:

@@ -7,7 +7,6 @@ import shutil
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -18,13 +17,14 @@ from torch import Tensor, nn
 from pet_cli.base.memo import Memo
 from pet_cli.base.tensors import read_tensors, write_tensors
 from pet_cli.errors import UserError
-from pet_cli.models.base import Asked, LanguageModel, Tokenized, evaluating
+from pet_cli.models.base import Asked, LanguageModel, evaluating
 from pet_cli.prompts.batch import Batch, Prompt, buckets
 from pet_cli.prompts.encoder import PromptEncoder, word_ids
 from pet_cli.prompts.query import Answers
 from pet_cli.prompts.template import Mask, Template
+from pet_cli.tuning.at_mask import AtMask, label_answers
 from pet_cli.tuning.slots import hard_template
-from pet_cli.verbalizers.base import MaskOutput, Verbalizer
+from pet_cli.verbalizers.base import Verbalizer
 
 Advance = Callable[[int], None]
 
@@ -123,6 +123,10 @@ class Learner(ABC):
         """The tokens of what each example brings. Raises `UserError` where this mode cannot ask for them."""
         raise UserError(f"tuning={self.settings.name} has no mask to put an example's candidates at.")
 
+    def columns(self, encoded: Encoded) -> int:
+        """How many scores an example has at most: one for each label, or for each of its own candidates."""
+        return len(self.labels) if encoded.candidates is None else max(map(len, encoded.candidates))
+
     def begin(self) -> None:  # noqa: B027
         """Called before training: makes parameters anew, by draws from the global generator."""
 
@@ -198,8 +202,7 @@ class Learner(ABC):
 
         Asking changes nothing: no weight, no mode, no random state.
         """
-        columns = len(self.labels) if encoded.candidates is None else max(map(len, encoded.candidates))
-        out = torch.full((len(encoded), columns), -torch.inf)
+        out = torch.full((len(encoded), self.columns(encoded)), -torch.inf)
         with self.asking():
             for indices in buckets(encoded.lengths, self.batch_size):
                 scores = self.label_scores(encoded, indices).float().cpu()
@@ -377,80 +380,6 @@ def forget(folder: Path) -> None:
     (folder / "trained.safetensors").unlink(missing_ok=True)
     for name in ("model", "adapter"):
         shutil.rmtree(folder / name, ignore_errors=True)
-
-
-class AtMask(MaskOutput):
-    """A batch of prompts at their masks, as a learner's model sees them.
-
-    Args:
-        states: those computed before, `[batch, masks, hidden]`, or None.
-    """
-
-    def __init__(
-        self,
-        learner: PromptLearner,
-        prompts: list[Prompt],
-        states: Tensor | None = None,
-        candidates: Sequence[Answers] | None = None,
-    ) -> None:
-        self.learner = learner
-        self.prompts = prompts
-        self.candidates = candidates
-        self._given = states
-
-    @cached_property
-    def batch(self) -> Batch:
-        return self.learner.lm.collate(self.prompts)
-
-    @cached_property
-    def embeds(self) -> Tensor | None:
-        return self.learner.embeds(self.batch)
-
-    @cached_property
-    def at_masks(self) -> Tensor:
-        """The states at all masks, `[batch, masks, hidden]`."""
-        if self._given is not None:
-            return self._given
-        return self.learner.lm.states(self.batch, self.embeds)
-
-    @property
-    def states(self) -> Tensor:
-        return self.at_masks[:, 0]
-
-    @cached_property
-    def features(self) -> Tensor:
-        return self.learner.features(self.states)
-
-    def word_scores(self, answers: Asked) -> Tensor:
-        return self.learner.score_answers(self, answers)
-
-
-def label_answers(lm: LanguageModel | Tokenized, verbalizer: Verbalizer, mask_without_space: bool) -> Answers:
-    """The token ids of each label word, in the order of `verbalizer.flat`.
-
-    Raises:
-        UserError: a word that is several tokens where one is needed, or is unknown to the tokenizer, or is the same
-            tokens as another.
-    """
-    tokenizer = lm.tokenizer
-    found: list[tuple[int, ...]] = []
-    for word in verbalizer.flat:
-        pieces = tuple(word_ids(tokenizer, word, space=not mask_without_space))
-        if word in tokenizer.all_special_tokens:
-            raise UserError(f"verbalizer: '{word}' is a special token of this model, no word. Choose another word.")
-        if tokenizer.unk_token_id in pieces:
-            raise UserError(f"verbalizer: '{word}' is not in this model's vocabulary. Choose another word.")
-        if len(pieces) > 1 and lm.single_token_words and verbalizer.asks_words:
-            shown = " ".join(tokenizer.convert_ids_to_tokens(pieces))
-            raise UserError(
-                f"verbalizer: '{word}' is {len(pieces)} tokens for this model ({shown}); a label word must be one. "
-                "Choose another word."
-            )
-        if pieces in found:
-            other = verbalizer.flat[found.index(pieces)]
-            raise UserError(f"verbalizer: '{other}' and '{word}' are the same token for this model.")
-        found.append(pieces)
-    return Answers(tuple(found), getattr(verbalizer.settings, "length_normalise", True))
 
 
 def decay_groups(parameters: Sequence[tuple[str, nn.Parameter]], learning_rate: float) -> list[dict[str, Any]]:

@@ -14,7 +14,8 @@ from pet_cli.models.base import Asked
 from pet_cli.models.masked import MaskedLM
 from pet_cli.prompts.batch import Batch
 from pet_cli.prompts.template import Template
-from pet_cli.tuning.base import AtMask, decay_groups
+from pet_cli.tuning.at_mask import AtMask
+from pet_cli.tuning.base import decay_groups
 from pet_cli.tuning.slots import hard_template
 from pet_cli.tuning.zero_shot import ZeroShotLearner
 
