@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
+import yaml
 from goldens import World, read, read_rows
 
 from pet_cli.commands.cli import main
@@ -56,6 +57,19 @@ def test_runs_of_equal_names_all_count(finished: Path, capsys: pytest.CaptureFix
     assert read(Path("out/metrics.json"))["combined"] == ["a/run", "b/run", "c/run"]
     assert main(["ensemble", *runs, "--weights", "1,0,3", "--output", "weighted"]) == 0
     assert first("weighted") == pytest.approx([0.45, 0.75])
+
+
+def test_what_was_combined_stands_beside_it(finished: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    runs = [run(finished, "a", [0.9, 0.2]), run(finished, "b", [0.8, 0.3])]
+    for _ in range(2):  # and may be written again
+        assert main(["ensemble", *runs, "--combine", "logits", "--weights", "1,3", "--output", "out"]) == 0
+    there = yaml.safe_load(Path("out/config.yaml").read_text())
+    own = yaml.safe_load((finished / "config.yaml").read_text())
+    assert there == {"combine": "logits", "weights": "1,3", "combined": {"a": own, "b": own}}
+    capsys.readouterr()
+    for arguments in (["predict", "out", "--text", "Soup."], ["ensemble", "a", "out"]):
+        assert main(arguments) == 2
+        assert "out holds what pet ensemble made of other runs; give one of them: a, b" in capsys.readouterr().err
 
 
 def test_what_is_predicted_is_the_most_probable_label(finished: Path) -> None:

@@ -31,12 +31,13 @@ def recombine(runs: Sequence[str], how: str, weights: str, output: str | None = 
     """
     if how not in COMBINATIONS:
         raise not_allowed("--combine", how, COMBINATIONS)
-    if output is not None and any((Path(output) / name).exists() for name in ("state.json", "config.yaml")):
+    if output is not None and _is_run(Path(output)):
         raise UserError(f"--output {output}: a run lies there; give another folder.")
     members = _named([Path(run) for run in runs])
     _same(members)
     first = next(iter(members.values()))
-    config = saved_config(Path(runs[0]))
+    configs = [saved_config(Path(run)) for run in runs]  # each of them a run, before the first speaks for all
+    config = configs[0]
     target = resolve.target(config)
     try:
         gold = [target.read(row["gold"]) for row in first]
@@ -54,6 +55,7 @@ def recombine(runs: Sequence[str], how: str, weights: str, output: str | None = 
     metrics = judged(answer)
     if output is not None:
         _write(Path(output), metrics, first, answer, target, list(members), how, weights)
+        store.write_combined(Path(output), runs, how, weights)
     from pet_cli.commands.tables import console, plain_table
 
     shown = dict(list(titled(metrics).items())[:2])
@@ -64,6 +66,12 @@ def recombine(runs: Sequence[str], how: str, weights: str, output: str | None = 
     table.add_row(f"ensemble ({how})", *(f"{metrics[metric]:.3f}" for metric in shown), style="bold")
     console().print(table)
     return 0
+
+
+def _is_run(folder: Path) -> bool:
+    if (folder / "state.json").exists():
+        return True
+    return (folder / "config.yaml").exists() and not store.combined_of(store.read_config(folder))
 
 
 def _named(runs: Sequence[Path]) -> dict[str, list[dict[str, Any]]]:

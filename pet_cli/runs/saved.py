@@ -22,6 +22,8 @@ def saved_config(folder: Path) -> PetConfig:
     if below and not (folder / "config.yaml").is_file():
         raise UserError(f"{folder} holds several runs; give one of them: {choices(below, 3)}.")
     values = store.read_config(folder)
+    if runs := store.combined_of(values):
+        raise UserError(f"{folder} holds what pet ensemble made of other runs; give one of them: {choices(runs, 3)}.")
     try:
         values = {"method": {"name": "prompt"}, **values}  # all there was where a run's folder does not say so
         values["scoring"] = {"name": "words", **values.get("scoring", {})}

@@ -39,6 +39,21 @@ def write_config(folder: Path, config: PetConfig) -> None:
     write_text(folder / "config.yaml", yaml.safe_dump(states.plain(config), sort_keys=False, allow_unicode=True))
 
 
+_COMBINED = "combined"
+
+
+def write_combined(folder: Path, runs: Sequence[str], how: str, weights: str) -> None:
+    """Writes what was combined and how, with the configuration of each run, where no run of its own was made."""
+    whole = {"combine": how, "weights": weights, _COMBINED: {run: read_config(Path(run)) for run in runs}}
+    write_text(folder / "config.yaml", yaml.safe_dump(whole, sort_keys=False, allow_unicode=True))
+
+
+def combined_of(values: Mapping[str, Any]) -> list[str]:
+    """The runs that were combined, where `write_combined` wrote these values; none of any other configuration."""
+    found = values.get(_COMBINED)
+    return list(map(str, found)) if isinstance(found, Mapping) else []
+
+
 def write_run(
     folder: Path,
     config: PetConfig,
