@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 import tempfile
 import warnings
 from collections.abc import Iterable, Mapping, Sequence
@@ -35,9 +34,6 @@ Text = str | Mapping[str, Any]
 _CLASSES = "classes.json"
 _GROUPS = ("scoring",)
 """The groups of configs whose option is chosen among the settings."""
-
-_SAVED = ("model", "members", "student", "members.json", "trained.safetensors", "vocabulary.json", _CLASSES)
-"""What a method may save, so that nothing of another kind is left where one is saved over another."""
 
 
 class PromptClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
@@ -293,12 +289,12 @@ class PromptClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         if self.combine is not None:
             values["scoring.combine"] = self.combine
         values |= {"seed": self.seed, "device": self.device, "precision": self.precision, "data.shots": None}
-        if self.ensemble != "none":
-            values["save_model"] = "always"  # its members must be there when it is asked
         values |= {f"tuning.{key}": value for key, value in _mapping("tuning_options", self.tuning_options)}
         values |= {f"trainer.{key}": value for key, value in _mapping("trainer", self.trainer)}
         values |= more
         config = build(options, {key: _plain(value) for key, value in values.items()}, self.config_dir)
+        if config.ensemble.several and "save_model" not in more:
+            config.save_model = "always"  # its members must be there when it is asked
         check(config)
         return _classifying(config)
 
@@ -385,11 +381,6 @@ def _replace(new: Path, place: Path) -> None:
     """Moves what lies in `new` to `place`, in place of what a classifier saved there before."""
     place.mkdir(exist_ok=True)
     if (place / "config.yaml").is_file():
-        for name in _SAVED:
-            old = place / name
-            if old.is_dir():
-                shutil.rmtree(old)
-            else:
-                old.unlink(missing_ok=True)
+        store.clear(place, "members", "state.json", _CLASSES)
     for path in new.iterdir():
         path.replace(place / path.name)

@@ -23,7 +23,7 @@ SWEEP = ("-m", "pattern=p0,p1", "hydra.sweep.dir=s")
 
 
 @pytest.fixture(autouse=True)
-def in_tmp(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+def in_tmp(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, no_report: None) -> Path:
     monkeypatch.chdir(tmp_path)
     return tmp_path
 
@@ -144,6 +144,20 @@ def test_a_run_at_work_elsewhere_is_left_alone_and_one_whose_process_is_gone_is_
     assert capsys.readouterr().out.splitlines()[0].startswith("interrupted")
     assert main([*sweep, "resume=true"]) == 0
     assert (folder / "metrics.json").stat().st_mtime_ns > before
+
+
+def test_a_run_made_anew_leaves_nothing_of_what_its_folder_held(in_tmp: Path) -> None:
+    head = ("tuning=head", "resume=true", *SMALL)
+    two = ("ensemble=patterns", "ensemble.patterns=[p1,p2]")
+    whole = ("ensemble=patterns", "ensemble.patterns=[p0,p1]", "save_model=always", *SMALL)
+    assert main(["train", *whole, "hydra.run.dir=r"]) == 0
+    (in_tmp / "r" / "notes.txt").write_text("mine")
+    for place, other in (("both", (*two, *head)), ("one", head)):
+        state = json.loads((in_tmp / "r" / "state.json").read_text())
+        (in_tmp / "r" / "state.json").write_text(json.dumps({**state, "status": "failed"}))
+        assert main(["train", *other, "hydra.run.dir=r"]) == 0
+        assert main(["train", *other, f"hydra.run.dir={place}"]) == 0
+        assert contents(in_tmp / "r") == {**contents(in_tmp / place), "notes.txt": b"mine"}
 
 
 def test_a_run_that_was_cut_short_stands_beside_its_like(in_tmp: Path) -> None:

@@ -249,6 +249,7 @@ def _claim(config: PetConfig, out: Path, overrides: list[str], sweeping: bool) -
         raise UserError(f"hydra.run.dir={out}: the folder is not empty. Give another, {way}.")
     remove_partial(out)
     states.write(out, "running", config, overrides)
+    store.clear(out, *(() if config.ensemble.several else ("members",)))  # members are looked at one by one
     return None
 
 

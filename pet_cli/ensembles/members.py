@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import shutil
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -22,7 +23,7 @@ from torch import Tensor
 from pet_cli.base.files import atomic, read_json, write_json
 from pet_cli.config import resolve
 from pet_cli.config.build import option
-from pet_cli.config.ensemble import PetEnsemble
+from pet_cli.config.ensemble import IpetEnsemble, PetEnsemble
 from pet_cli.config.schema import PetConfig
 from pet_cli.data.examples import Split
 from pet_cli.ensembles.combine import combine, confidence_weights, fit_weights, log_softmax
@@ -115,6 +116,17 @@ def _label(given: Any, letter: str) -> str:
     return letter + hashlib.sha256(text.encode()).hexdigest()[:6]
 
 
+def forget_others(run: EnsembleRun) -> None:
+    """Removes the members of an earlier ensemble in the same folder that are none of this one's."""
+    ensemble, folder = run.config.ensemble, run.folder / "members"
+    names = [member.name for member in members(run.config)] if ensemble.models == "separate" else []
+    rounds = range(1, ensemble.generations + 1) if isinstance(ensemble, IpetEnsemble) else ()
+    own = {folder / name for name in names} | {folder / f"generation-{n}" / name for n in rounds for name in names}
+    for state in list(folder.rglob("state.json")):
+        if state.parent not in own:
+            shutil.rmtree(state.parent)
+
+
 def run_members(run: EnsembleRun) -> list[MemberResult]:
     """All members of an ensemble on the run's own sample."""
     found = members(run.config)
@@ -140,6 +152,7 @@ def run_member(
     finished = _finished(member, weight, folder, key)
     if finished is not None:
         return finished
+    store.clear(folder, "state.json")
     if run.config.ensemble.average == "weights" and run.config.ensemble.seeds > 1:
         method = _averaged(run, member.config, splits)
     else:

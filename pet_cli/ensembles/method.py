@@ -27,6 +27,7 @@ from pet_cli.ensembles.members import (
     EnsembleRun,
     MemberResult,
     ensemble_scores,
+    forget_others,
     member_rows,
     member_weights,
     members,
@@ -69,6 +70,7 @@ class EnsembleMethod(Method):
         if self.config.ensemble.weights == "dev" and not splits.get("dev"):
             raise UserError("ensemble.weights=dev needs a development set: give data.dev_shots.")
         self.run = EnsembleRun(self.config, splits, self.context, self.context.folder)
+        forget_others(self.run)
         return self.run
 
     def fit(self, splits: Mapping[str, Split]) -> None:

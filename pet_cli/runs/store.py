@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib.metadata
 import os
 import platform
+import shutil
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -23,6 +24,27 @@ if TYPE_CHECKING:
     from pet_cli.tasks.targets import Target
 
 _YAML = getattr(yaml, "CSafeLoader", yaml.SafeLoader)  # the fast one, where PyYAML was built with it
+
+
+RESULTS = (
+    *("account.json", "config.yaml", "metrics.json", "predictions.jsonl", "sample.json", "timing.json"),
+    *("members.json", "scores.safetensors", "soft_labels.jsonl", "trained.safetensors", "vocabulary.json"),
+    *("adapter", "model", "seed-*", "student"),
+)
+"""What a run, or a member of an ensemble, may leave in its folder beside its state and the folders of its members."""
+
+
+def clear(folder: Path, *also: str) -> None:
+    """Removes what an earlier run left in a folder, and nothing that is not a run's.
+
+    Args:
+        also: further names.
+    """
+    for path in [path for name in (*RESULTS, *also) for path in folder.glob(name)]:
+        if path.is_dir() and not path.is_symlink():
+            shutil.rmtree(path)
+        else:
+            path.unlink(missing_ok=True)
 
 
 def versions() -> dict[str, str]:
