@@ -18,6 +18,7 @@ from pet_cli.ensembles.combine import combine, confidence_weights, fit_weights, 
 from pet_cli.ensembles.distillation import new_counts
 from pet_cli.ensembles.members import MemberResult, member_rows, spread_of
 from pet_cli.ensembles.views import ViewsLearner
+from pet_cli.models import loading
 
 SMALL = ("model=random", "trainer.max_steps=3", "data.shots=4", "data.max_test=24", "ensemble.patterns=[p0,p1,p2]")
 
@@ -203,9 +204,15 @@ def test_every_kind_of_ensemble_runs(extra: list[str]) -> None:
     assert 0 <= found["members_score"]["worst_score"] <= found["members_score"]["best_score"] <= 1
 
 
-def test_pet_and_ipet_distil_and_the_student_predicts(in_tmp: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_pet_and_ipet_distil_and_the_student_predicts(
+    in_tmp: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
     own = ["ensemble.seeds=1", "ensemble.student_steps=3", "data.max_unlabeled=60", *SMALL]
+    loads: list[str] = []
+    load = loading.load
+    monkeypatch.setattr(loading, "load", lambda name, **options: loads.append(name) or load(name, **options))
     assert main(["train", "ensemble=pet", "hydra.run.dir=p", *own]) == 0
+    assert loads == ["random"], "the student's model is the members' without its head"
     soft = [json.loads(line) for line in Path("p/soft_labels.jsonl").read_text().splitlines()]
     assert len(soft) == 60 and all(sum(row["soft"].values()) == pytest.approx(1, abs=1e-4) for row in soft)
     assert main(["train", "ensemble=ipet", "ensemble.growth=2", "ensemble.generations=2", "hydra.run.dir=i", *own]) == 0

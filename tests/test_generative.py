@@ -11,6 +11,7 @@ import pytest
 import torch
 import transformers as tf
 from generative import CAUSAL, POSITIONS, SINGLE, T5S, TEXTS, TINY, build, unigram
+from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from pet_cli.api import PromptClassifier
@@ -32,6 +33,8 @@ from pet_cli.tuning.full import FullLearner
 from pet_cli.tuning.head import HeadLearner
 from pet_cli.tuning.zero_shot import ZeroShotLearner
 from pet_cli.verbalizers.manual import ManualVerbalizer
+
+pytestmark = pytest.mark.xdist_group("generative")
 
 ROWS = [{"text": text} for text in TEXTS]
 SEVERAL = ("great", "not so bad", "zebra", "good film", "quartz")
@@ -440,6 +443,25 @@ def test_a_bare_model_of_the_family_is_refused_or_completed(folder_of: Callable[
         else:
             with pytest.raises(UserError, match=r"no trained .*language-model head"):
                 load(str(folder), device="cpu")
+
+
+def test_an_encoder_alone_is_enough_for_a_classifier(folder_of: Callable[[str], Path], tmp_path: Path) -> None:
+    """Of a T5 the encoder is all that a classifier loads, trains and saves; BART is whole or refused."""
+    folder = build("t5", tmp_path / "t5")
+    tf.T5EncoderModel.from_pretrained(folder_of("t5")).save_pretrained(folder)
+    encoder, whole = (load(str(one), device="cpu", head=False) for one in (folder, folder_of("t5")))
+    batch = encoder.collate(encoder_of(encoder, TEMPLATE).encode(ROWS))
+    torch.testing.assert_close(encoder.encode(batch), whole.encode(batch), atol=0, rtol=0)
+    assert not [name for name, _ in whole.model.named_parameters() if "decoder" in name]
+    folder = build("bart", tmp_path / "bart")
+    weights = load_file(folder_of("bart") / "model.safetensors")
+    save_file(
+        {name: tensor for name, tensor in weights.items() if ".decoder." not in name},
+        folder / "model.safetensors",
+        metadata={"format": "pt"},
+    )
+    with pytest.raises(UserError, match=r"the checkpoint lacks \d+ of \d+ weights of the body"):
+        load(str(folder), device="cpu", head=False)
 
 
 def test_a_t5_without_sentinels_is_refused(tmp_path: Path) -> None:

@@ -23,6 +23,8 @@ from pet_cli.runs.session import Session
 from pet_cli.tuning.zero_shot import ZeroShotLearner
 from pet_cli.verbalizers.manual import ManualVerbalizer
 
+pytestmark = pytest.mark.xdist_group("identity")
+
 ROWS = [{"text": "good soup"}, {"text": "the bread was dry"}]
 
 
@@ -193,7 +195,7 @@ def test_a_session_loads_another_model_where_any_key_of_it_is_another(
 
     def stand_in(name: str, **how: Any) -> SimpleNamespace:
         loaded.append({"name": name, **how})
-        return SimpleNamespace(restore=lambda: None, number=len(loaded))
+        return SimpleNamespace(restore=lambda: None, body=lambda: None, number=len(loaded))
 
     monkeypatch.setattr("pet_cli.models.loading.load", stand_in)
     groups = {"task": "reviews", "model": "custom"}

@@ -16,6 +16,10 @@ class Memo:
         self._size = size
         self._entries: OrderedDict[Hashable, object] = OrderedDict()
 
+    def known(self, key: Hashable) -> object | None:
+        """What is remembered under `key`, or None."""
+        return self._entries.get(key)
+
     def get(self, key: Hashable, make: Callable[[], T]) -> T:
         """The result under `key`, made on first use."""
         if key not in self._entries:

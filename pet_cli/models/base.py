@@ -65,6 +65,7 @@ class LanguageModel(ABC):
         self.identity: tuple[Hashable, ...] = (name, str(device), bf16, object())  # `load` knows better
         self.width: int = model.config.hidden_size
         self._pristine: dict[str, Tensor] | None = None
+        self._whole: LanguageModel | None = None
 
     @property
     @abstractmethod
@@ -202,13 +203,29 @@ class LanguageModel(ABC):
             digest.update(some.to(torch.float32).cpu().numpy().tobytes())
         return digest.hexdigest()[:16]
 
+    def body(self) -> LanguageModel | None:
+        """The model without its language-model head, on the same weights: what is trained of one is trained of both,
+        and either restores both. None where the body is loaded as a model of its own.
+        """
+        if self.model.base_model is self.model:
+            return None
+        own = type(self)(self.name, self.model.base_model, self.tokenizer, self.device, self.bf16)
+        own.identity = (*self.identity[:-1], False)
+        own._whole = self
+        return own
+
     def keep_pristine(self) -> None:
         """Remembers the weights as loaded, so that `restore` can undo a training of the whole model."""
-        if self._pristine is None:
+        if self._whole is not None:
+            self._whole.keep_pristine()
+        elif self._pristine is None:
             self._pristine = {name: tensor.detach().clone() for name, tensor in self.model.state_dict().items()}
 
     def restore(self) -> None:
         """The weights as loaded; a no-op where nothing was trained."""
+        if self._whole is not None:
+            self._whole.restore()
+            return
         self.model.eval()
         self.model.requires_grad_(True)
         if self._pristine is not None:

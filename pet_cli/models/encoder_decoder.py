@@ -68,7 +68,7 @@ class T5LM(EncoderDecoderLM):
             tokenizer.add_tokens([AddedToken(self._sentinel, normalized=False, special=True)], special_tokens=True)
         super().__init__(name, model, tokenizer, device, bf16)
         self._sentinel_id: int = tokenizer.convert_tokens_to_ids(self._sentinel)
-        self._scale = _output_scale(self.model, device)
+        self._scale = _output_scale(self.model, device) if hasattr(model, "decoder") else 1.0  # an encoder alone
 
     @property
     def mask_token(self) -> str:

@@ -17,7 +17,7 @@ from pet_cli.errors import UserError
 from pet_cli.models import places, smollm2
 from pet_cli.models.base import LanguageModel, Tokenized
 from pet_cli.models.decoder_only import DecoderOnlyLM
-from pet_cli.models.encoder_decoder import KINDS, EncoderDecoderLM
+from pet_cli.models.encoder_decoder import KINDS, T5LM, EncoderDecoderLM
 from pet_cli.models.integrity import check_config, check_files, check_tokenizer, check_weights
 from pet_cli.models.masked import MaskedLM
 
@@ -127,11 +127,19 @@ def _config(name: str, source: str, options: dict[str, Any]) -> Any:
 
 @dataclass(frozen=True)
 class _Family:
-    """How a family is loaded: its class here, the auto class of transformers, and what its head is called."""
+    """How a family is loaded.
+
+    Attributes:
+        cls: its class here.
+        auto: the auto class of transformers.
+        head: what its language-model head is called.
+        body: the auto class of what needs no head, where the model with its head holds more than that.
+    """
 
     cls: type[LanguageModel]
     auto: str
     head: str
+    body: str | None = None
 
 
 _MASKED = _Family(MaskedLM, "AutoModelForMaskedLM", "masked-LM head")
@@ -139,7 +147,8 @@ _DECODER_ONLY = _Family(DecoderOnlyLM, "AutoModelForCausalLM", "language-model h
 
 
 def _encoder_decoder(cls: type[EncoderDecoderLM]) -> _Family:
-    return _Family(cls, "AutoModelForSeq2SeqLM", "decoder or language-model head")
+    body = "AutoModelForTextEncoding" if cls is T5LM else None  # the encoder alone, as sentence encoders publish it
+    return _Family(cls, "AutoModelForSeq2SeqLM", "decoder or language-model head", body)
 
 
 def _family(name: str, config: Any, trust_remote_code: bool) -> _Family:
@@ -174,8 +183,9 @@ def _family(name: str, config: Any, trust_remote_code: bool) -> _Family:
 def _model(name: str, source: str, config: Any, family: _Family, options: dict[str, Any], head: bool) -> Any:
     import transformers
 
+    body = None if head else family.body
     try:
-        model, report = getattr(transformers, family.auto).from_pretrained(
+        model, report = getattr(transformers, body or family.auto).from_pretrained(
             source,
             config=config,
             dtype=torch.float32,
@@ -189,8 +199,10 @@ def _model(name: str, source: str, config: Any, family: _Family, options: dict[s
     advice = "Choose a checkpoint with its language-model head."
     if family is _MASKED:
         advice = "A sentence encoder or a discriminator cannot fill a mask; choose a masked LM, or tuning=classifier."
+    if family.body:
+        advice += " An encoder alone serves tuning=classifier."
     bare = not head and model.base_model is not model
-    check_weights(name, model, report, family.head, advice, needs_head=not bare)
+    check_weights(name, model, report, "encoder" if body else family.head, advice, needs_head=not bare)
     return model.base_model if bare else model
 
 

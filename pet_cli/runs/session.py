@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 import json
 from dataclasses import asdict
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 from pet_cli.base.memo import Memo
 from pet_cli.config import resolve
@@ -62,19 +62,22 @@ class Session:
 
         model = config.model
         stamp = places.stamp(model.name)
+        key = (model.name, stamp, model.revision, model.trust_remote_code, config.device, config.precision)
         head = config.tuning.uses_prompt
-        key = (model.name, stamp, model.revision, model.trust_remote_code, config.device, config.precision, head)
-        return self._models.get(
-            key,
-            lambda: load(
+
+        def make() -> LanguageModel:
+            whole = cast("LanguageModel | None", self._models.known((*key, True)))
+            body = None if head or whole is None else whole.body()
+            return body or load(
                 model.name,
                 revision=model.revision,
                 trust_remote_code=model.trust_remote_code,
                 device=config.device,
                 precision=config.precision,
                 head=head,
-            ),
-        )
+            )
+
+        return self._models.get((*key, head), make)
 
     def about_model(self, config: PetConfig) -> dict[str, Any] | None:
         """The name, type and number of parameters of the configuration's model; None where it uses none."""
