@@ -91,6 +91,13 @@ OF_OTHER_TARGETS: dict[str, tuple[str, ...]] = {
     "patterns": ("ensemble=patterns", "ensemble.weights=score"),
 }
 """A number between two words, and several labels or none."""
+OF_CHOICE: dict[str, tuple[str, ...]] = {
+    "zero_shot": ("tuning=zero_shot", "pattern=p1"),
+    "full": (),
+    "soft_prompt": ("tuning=soft_prompt",),
+    "patterns": ("ensemble=patterns", "ensemble.weights=score"),
+}
+"""One of the example's own candidates."""
 CASES = {
     **{f"{task}-{name}": (task, "bert", own) for name, own in OF_EACH_TASK.items() for task in ("meals", "pairs")},
     **{f"meals-{name}": ("meals", "bert", own) for name, own in OF_ONE.items()},
@@ -104,6 +111,7 @@ CASES = {
         for task in ("degrees", "dishes")
         for name, own in OF_OTHER_TARGETS.items()
     },
+    **{f"causes-{name}": ("causes", "bert", own) for name, own in OF_CHOICE.items()},
 }
 
 
