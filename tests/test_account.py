@@ -61,6 +61,9 @@ def test_the_command_that_a_run_proposes_is_the_run_as_a_sweep(capsys: pytest.Ca
     assert main(["train", *SMALL, "seed=5", "pattern=p1"]) == 0
     command = capsys.readouterr().out.splitlines()[-1].strip()
     assert command == f"pet train -m {' '.join(SMALL)} pattern=p0,p1,p2 seed=13,21,42"
+    assert main(["train", *SMALL, "tuning=classifier"]) == 0
+    command = capsys.readouterr().out.splitlines()[-1].strip()
+    assert command == f"pet train -m {' '.join(SMALL)} tuning=classifier seed=13,21,42", "it reads no pattern"
 
 
 def test_the_mark_is_left_out_on_request_and_changes_nothing(in_tmp: Path) -> None:

@@ -10,6 +10,7 @@ from typing import Any
 
 from pet_cli.base.files import read_json
 from pet_cli.config import files as conf_files
+from pet_cli.config import registry
 from pet_cli.runs import states, store
 from pet_cli.tasks import metrics as task_metrics
 
@@ -76,11 +77,24 @@ def _task(config: Mapping[str, Any]) -> str:
 
 def _model(config: Mapping[str, Any], metrics: Mapping[str, Any]) -> str:
     model = metrics.get("model")
-    ensemble = config["ensemble"]["name"] if isinstance(config.get("ensemble"), Mapping) else "none"
-    how = f"tuning={config['tuning']['name']}" + (f", ensemble={ensemble}" if ensemble != "none" else "")
+    how = f"tuning={config['tuning']['name']}"
+    if _several(config):
+        how += f", ensemble={config['ensemble']['name']}"
     if model is None:
         return f"method={config['method']['name']}, no language model"
     return f"{model['name']} ({model['kind']}, {_count(model['parameters'])} parameters), {how}"
+
+
+def _several(config: Mapping[str, Any]) -> bool:
+    """Whether a run's configuration asks for an ensemble."""
+    return bool(registry.settings_class("ensemble", config["ensemble"]["name"]).several)
+
+
+def _uses_prompts(config: Mapping[str, Any]) -> bool:
+    """Whether patterns make a difference: not to a method without a language model, nor to a classifier."""
+    if not registry.settings_class("method", config["method"]["name"]).uses_model:
+        return False
+    return bool(registry.settings_class("tuning", config["tuning"]["name"]).uses_prompt)
 
 
 def _count(number: int) -> str:
@@ -171,10 +185,9 @@ def _sweep(config: Mapping[str, Any], folder: Path) -> str:
     given = [one for one in state.get("overrides", []) if one.partition("=")[0] not in ("seed", "pattern")]
     given = [one for one in given if not one.startswith(("hydra.", "resume="))]
     patterns = len(config["task"]["patterns"] or [])
-    single = isinstance(config.get("ensemble"), Mapping) and config["ensemble"]["name"] == "none"
-    if not single:
+    if _several(config):
         return f"pet report {shlex.quote(str(shown(folder)))}"
-    if patterns > 1 and not config.get("template") and config["method"]["name"] == "prompt":
+    if patterns > 1 and not config.get("template") and _uses_prompts(config):
         found = len((config.get("found") or {}).get("templates", []))
         names = [f"{letter}{i}" for letter, n in (("p", patterns), ("f", found)) for i in range(min(3, n))]
         given.append("pattern=" + ",".join(names))

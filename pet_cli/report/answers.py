@@ -153,7 +153,7 @@ def words(configuration: Configuration) -> list[str]:
     from pet_cli.runs.saved import saved_config
 
     run = configuration.runs[0]
-    if run.is_ensemble or run.tuning == "classifier":
+    if not run.has_prompt:
         return run.labels
     try:
         table = verbalizer_words(saved_config(run.folder))

@@ -89,4 +89,4 @@ def _trained(run: Run) -> int | None:
     own = run.metrics.get("trained_parameters")
     if isinstance(own, int):
         return own
-    return 0 if run.tuning == "zero_shot" and not run.is_ensemble else None
+    return 0 if run.has_prompt and not run.kind_of("tuning").trains else None

@@ -51,7 +51,7 @@ def curve_section(study: Study) -> Section | None:
             )
             if len(points) > 1:
                 lines.append(line)
-            elif series[0].tuning == "zero_shot":
+            elif (mode := series[0].kind_of("tuning")) is not None and not mode.trains:
                 flat.append(line)
         ticks = {x: text for x, text in ticks.items() if any(x in line.x for line in (*lines, *flat))}
         left += max(0, len(lines) + len(flat) - plots.MOST_SERIES)

@@ -12,35 +12,18 @@ from typing import Any
 import numpy as np
 
 from pet_cli.base.files import read_json
+from pet_cli.config import registry
 from pet_cli.errors import UserError
+from pet_cli.report.predictions import Predictions, read_predictions
 from pet_cli.report.statistics import Estimate, estimate
 from pet_cli.report.values import CORE, PVP, brief, natural, shown
 from pet_cli.results import summary
 from pet_cli.runs import states, store
-from pet_cli.tasks.evaluation import contributions
-from pet_cli.tasks.metrics import METRICS, Answers, is_metric, named, score, values
+from pet_cli.tasks.metrics import METRICS, is_metric, score, values
 from pet_cli.tasks.targets import TARGETS
 
 # Settings that say what is classified: scores are compared within equal ones only.
 DATASET = ("task", "data.path", "data.fields", "data.label", "data.labels", "data.test_fraction")
-
-
-@dataclass(frozen=True, eq=False)
-class Predictions:
-    """What a run said of its test examples.
-
-    Attributes:
-        rows: the examples' rows in the source, `[examples]`.
-        answers: what was right and what was predicted, with the probabilities.
-        columns: of each example what its probabilities are of: the labels, or its own candidates.
-        units, contributions: what each unit (a row, or a group of rows) contributes to the score, `[units]`.
-    """
-
-    rows: np.ndarray
-    answers: Answers
-    columns: Sequence[Sequence[str]]
-    units: Sequence[Any]
-    contributions: np.ndarray
 
 
 @dataclass(frozen=True, eq=False)
@@ -78,14 +61,22 @@ class Run:
     def labels(self) -> list[str]:
         return [str(label) for label in self.metrics["labels"]]
 
-    @property
-    def tuning(self) -> Any:
-        """The tuning mode itself, whatever the file is called that chose it."""
-        return summary.select(self.config, "tuning")
+    def kind_of(self, group: str) -> Any:
+        """The settings' class of what the run used of a group, whatever the file is called that chose it; None where
+        it used nothing of it."""
+        name = summary.select(self.config, group)
+        return registry.settings_class(group, name) if name in registry.KINDS[group] else None
 
     @property
     def is_ensemble(self) -> bool:
-        return summary.select(self.config, "ensemble") not in (None, "none")
+        kind = self.kind_of("ensemble")
+        return kind is not None and kind.several
+
+    @property
+    def has_prompt(self) -> bool:
+        """Whether one pattern and one verbalizer were what it asked by."""
+        kind = self.kind_of("tuning")
+        return kind is not None and kind.uses_prompt and not self.is_ensemble
 
     @functools.cached_property
     def dataset(self) -> tuple[str, ...]:
@@ -99,7 +90,7 @@ class Run:
     def predictions(self) -> Predictions | None:
         """None where the file is gone."""
         path = self.folder / "predictions.jsonl"
-        return _predictions(path, self.kind, self.labels, self.metric) if path.is_file() else None
+        return read_predictions(path, self.kind, self.labels, self.metric) if path.is_file() else None
 
 
 @dataclass(frozen=True, eq=False)
@@ -316,35 +307,6 @@ def _run(
         timing=timing,
         overrides=tuple(state.get("overrides", [])),
     )
-
-
-def _predictions(path: Path, kind: str, labels: Sequence[str], metric: str) -> Predictions:
-    target = TARGETS[kind](tuple(labels))
-    rows, gold, predicted, shares, columns, groups = [], [], [], [], [], []
-    try:
-        for line in path.read_text(encoding="utf-8").split("\n"):
-            if not line:
-                continue
-            one = json.loads(line)
-            own = list(target.columns(list(one["probabilities"])))
-            shares.append([float(one["probabilities"][name]) for name in own])
-            gold.append(target.read(one["gold"], own))
-            predicted.append(target.read(one["predicted"], own))
-            columns.append(own)
-            groups.append(one.get("group"))
-            rows.append(int(one["row"]))
-    except (ValueError, KeyError, TypeError, OSError) as error:
-        raise UserError(f"{path}, line {len(rows) + 1}: damaged ({type(error).__name__}).") from None
-    if not rows:
-        raise UserError(f"{path} is empty.")
-    most = max(map(len, shares))
-    table = np.array([line + [0.0] * (most - len(line)) for line in shares])
-    grouped = None if None in groups else groups
-    answers = Answers(kind, gold, predicted, table, tuple(labels), grouped, columns if kind == "choice" else ())
-    units, parts = contributions(answers, named(metric, kind, labels)[0])
-    if grouped is None:
-        units = [rows[int(str(place))] for place in units]
-    return Predictions(np.array(rows), answers, columns, units, parts)
 
 
 # --- grouping ------------------------------------------------------------------------------------------------------

@@ -21,7 +21,7 @@ MOST_ROWS = 12
 
 def _single(study: Study) -> list[Run]:
     """The runs with one pattern and one verbalizer that read them."""
-    return [run for run in study.runs if not run.is_ensemble and run.tuning != "classifier"]
+    return [run for run in study.runs if run.has_prompt]
 
 
 def spread_section(study: Study) -> Section | None:
