@@ -12,6 +12,8 @@ from goldens import World, read, read_rows
 
 from pet_cli.commands.cli import main
 
+pytestmark = pytest.mark.xdist_group("recombine")
+
 LABELS = ("tasty", "bland")
 
 
@@ -57,6 +59,24 @@ def test_runs_of_equal_names_all_count(finished: Path, capsys: pytest.CaptureFix
     assert read(Path("out/metrics.json"))["combined"] == ["a/run", "b/run", "c/run"]
     assert main(["ensemble", *runs, "--weights", "1,0,3", "--output", "weighted"]) == 0
     assert first("weighted") == pytest.approx([0.45, 0.75])
+
+
+def test_candidates_and_questions_are_combined_too(world: World, tmp_path: Path) -> None:
+    """An example's own candidates, more of some than of others; and answers that belong to one question."""
+    config = world.train(tmp_path / "own", "tuning=zero_shot", "data.max_test=2", task="causes") / "config.yaml"
+    told = [[{"the sun": 0.9, "rain": 0.1}, {"a dog": 0.2, "a man": 0.3, "an egg": 0.5}]]
+    told.append([{"the sun": 0.3, "rain": 0.7}, {"a dog": 0.7, "a man": 0.2, "an egg": 0.1}])
+    for name, lines in zip("ab", told, strict=True):
+        Path(name).mkdir()
+        Path(name, "config.yaml").write_text(config.read_text())
+        gold = ("the sun", ["a man", "an egg"])
+        rows = [{"row": n, "group": "q", "gold": gold[n], "probabilities": own} for n, own in enumerate(lines)]
+        Path(name, "predictions.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    assert main(["ensemble", "a", "b", "--output", "out"]) == 0
+    first, second = read_rows(Path("out/predictions.jsonl"))
+    assert (first["predicted"], second["predicted"], second["gold"]) == ("the sun", "a dog", ["a man", "an egg"])
+    assert list(second["probabilities"].values()) == pytest.approx([0.45, 0.25, 0.3])
+    assert second["group"] == "q" and read(Path("out/metrics.json"))["accuracy"] == 0.5
 
 
 def test_what_was_combined_stands_beside_it(finished: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -18,7 +18,6 @@ from pet_cli.runs import store
 from pet_cli.runs.saved import saved_config
 from pet_cli.tasks.evaluation import evaluate
 from pet_cli.tasks.metrics import Answers, titled
-from pet_cli.tasks.targets import Target
 
 _WEIGHTS = ("uniform", "confidence")
 
@@ -40,21 +39,37 @@ def recombine(runs: Sequence[str], how: str, weights: str, output: str | None = 
     config = configs[0]
     target = resolve.target(config)
     try:
-        gold = [target.read(row["gold"]) for row in first]
-        log_probabilities = np.stack([_log_probabilities(rows, target.labels) for rows in members.values()])
+        columns = [list(target.columns(list(row["probabilities"]))) for row in first]
+        gold = [target.read(row["gold"], own) for row, own in zip(first, columns, strict=True)]
+        log_probabilities = np.stack([_log_probabilities(rows, columns) for rows in members.values()])
     except (ValueError, KeyError, TypeError):
         raise UserError(f"{runs[0]}: predictions.jsonl and config.yaml there speak of different labels.") from None
     share = _weights(weights, log_probabilities)
     answer = np.exp(combine(log_probabilities, how, share))
     answer /= answer.sum(axis=1, keepdims=True)
 
+    groups = [row.get("group") for row in first]
+
     def judged(probabilities: np.ndarray) -> dict[str, Any]:
-        said = Answers(target.kind, gold, target.predicted(probabilities), probabilities, target.labels)
+        said = Answers(
+            target.kind,
+            gold,
+            target.predicted(probabilities),
+            probabilities,
+            target.labels,
+            groups=None if None in groups else groups,
+            candidates=columns if target.kind == "choice" else (),
+        )
         return evaluate(said, resolve.metrics(config))
 
     metrics = judged(answer)
     if output is not None:
-        _write(Path(output), metrics, first, answer, target, list(members), how, weights)
+        extra = {"combined": list(members), "combine": how, "weights": weights, "versions": store.versions()}
+        write_json(Path(output) / "metrics.json", metrics | extra)
+        told = store.answers(target, answer, columns)
+        write_jsonl(
+            Path(output) / "predictions.jsonl", [_asked(row) | own for row, own in zip(first, told, strict=True)]
+        )
         store.write_combined(Path(output), runs, how, weights)
     from pet_cli.commands.tables import console, plain_table
 
@@ -113,8 +128,21 @@ def _same(members: dict[str, list[dict[str, Any]]]) -> None:
             )
 
 
-def _log_probabilities(rows: Sequence[dict[str, Any]], labels: Sequence[str]) -> np.ndarray:
-    table = np.array([[row["probabilities"][label] for label in labels] for row in rows])
+def _asked(row: dict[str, Any]) -> dict[str, Any]:
+    """A row of predictions without what was said of it."""
+    return {key: row[key] for key in ("row", "group", "gold") if key in row}
+
+
+def _log_probabilities(rows: Sequence[dict[str, Any]], columns: Sequence[Sequence[str]]) -> np.ndarray:
+    """A member's log-probabilities `[examples, labels]`, or `[examples, most candidates]`.
+
+    Args:
+        columns: of each example the labels, or its own candidates.
+    """
+    most = max(map(len, columns))
+    table = np.zeros((len(rows), most))
+    for line, row, own in zip(table, rows, columns, strict=True):
+        line[: len(own)] = [row["probabilities"][name] for name in own]
     return log_softmax(np.log(np.maximum(table, 1e-30)))
 
 
@@ -132,26 +160,3 @@ def _weights(weights: str, log_probabilities: np.ndarray) -> np.ndarray | None:
     if not np.isfinite(numbers).all() or (numbers < 0).any() or not numbers.any():
         raise UserError(f"--weights {weights}: must be >= 0 and not all 0.")
     return numbers
-
-
-def _write(
-    folder: Path,
-    metrics: dict[str, Any],
-    rows: Sequence[dict[str, Any]],
-    answer: np.ndarray,
-    target: Target,
-    names: Sequence[str],
-    how: str,
-    weights: str,
-) -> None:
-    extra = {"combined": list(names), "combine": how, "weights": weights, "versions": store.versions()}
-    write_json(folder / "metrics.json", metrics | extra)
-    predictions = [
-        {
-            "row": row["row"],
-            "gold": row["gold"],
-            **told,
-        }
-        for row, told in zip(rows, store.answers(target, answer), strict=True)
-    ]
-    write_jsonl(folder / "predictions.jsonl", predictions)
