@@ -10,9 +10,25 @@ from pathlib import Path
 import pytest
 from families import FAMILIES, build
 from goldens import World
+from hydra._internal.hydra import Hydra
 
+from pet_cli import report
 from pet_cli.models.loading import load
 from pet_cli.models.masked import MaskedLM
+
+
+def pytest_collection_finish() -> None:
+    """What the test modules imported is left out of garbage collections, of which each run asks for one."""
+    gc.collect()
+    gc.freeze()
+
+
+@pytest.fixture(scope="session", autouse=True)
+def composed_once() -> Iterator[None]:
+    """Hydra composes a run twice, first to see whether `hydra.mode` is set, which it is nowhere here."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Hydra, "get_mode", lambda self, config_name, overrides: None)
+        yield
 
 
 @pytest.fixture(scope="session")
@@ -55,6 +71,12 @@ def family(request: pytest.FixtureRequest) -> str:
 def lm(family: str, model_of: Callable[[str], MaskedLM]) -> MaskedLM:
     """Each family's tiny model in turn."""
     return model_of(family)
+
+
+@pytest.fixture
+def no_report(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Sweeps end without their report, whose drawing takes longer than all of their runs."""
+    monkeypatch.setattr(report, "write_report", lambda folders, out=None: folders[0] / "report" / "index.html")
 
 
 @pytest.fixture(scope="session")

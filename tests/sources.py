@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import copy
+import functools
 from dataclasses import replace
 from typing import Any
 
@@ -24,4 +26,9 @@ def data_of(**values: Any) -> DataConfig:
 
 def run_of(**values: Any) -> PetConfig:
     """A run that trains the whole model by a manual verbalizer."""
-    return replace(build({"task": "custom", "model": "random"}), **values)
+    return replace(copy.deepcopy(_run()), **values)
+
+
+@functools.cache
+def _run() -> PetConfig:
+    return build({"task": "custom", "model": "random"})

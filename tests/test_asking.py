@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import functools
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +22,8 @@ from pet_cli.training.loop import TrainSettings, train
 from pet_cli.tuning.base import Learner, PromptLearner
 from pet_cli.verbalizers.manual import ManualVerbalizer
 
+pytestmark = pytest.mark.xdist_group("asking")
+
 ROWS = [{"text": text} for text in ("good soup", "cold rice", "the bread was fresh and warm , but so dry", "an egg")]
 TARGETS = torch.tensor([1, 0, 1, 0])
 WORDS = {"bad": {"bad": 1.0, "dull": 1.0}, "good": {"good": 1.0, "great": 1.0}}
@@ -38,6 +41,24 @@ EVERY = pytest.mark.parametrize(("kind", "mode"), CASES)
 @pytest.fixture(scope="module")
 def world(tmp_path_factory: pytest.TempPathFactory) -> World:
     return World(tmp_path_factory.mktemp("asking"))
+
+
+@pytest.fixture(scope="module")
+def lm_of(world: World) -> Callable[[str], LanguageModel]:
+    """A family's tiny model with its weights as loaded, by the family's name."""
+
+    @functools.cache
+    def loaded(kind: str) -> LanguageModel:
+        lm = load(str(world.model(kind)), device="cpu")
+        lm.keep_pristine()
+        return lm
+
+    def restored(kind: str) -> LanguageModel:
+        lm = loaded(kind)
+        lm.restore()
+        return lm
+
+    return restored
 
 
 def learner_of(lm: LanguageModel, mode: str) -> Learner:
@@ -83,8 +104,8 @@ def same(one: Any, other: Any) -> bool:
 
 
 @EVERY
-def test_asking_has_no_dropout_and_changes_nothing(world: World, kind: str, mode: str) -> None:
-    lm = load(str(world.model(kind)), device="cpu")
+def test_asking_has_no_dropout_and_changes_nothing(lm_of: Callable[[str], LanguageModel], kind: str, mode: str) -> None:
+    lm = lm_of(kind)
     learner = learner_of(lm, mode)
     encoded = learner.encode(ROWS)
     calm = learner.predict(encoded)
@@ -99,9 +120,9 @@ def test_asking_has_no_dropout_and_changes_nothing(world: World, kind: str, mode
 
 @EVERY
 def test_building_training_saving_and_loading_leave_the_models_modes(
-    world: World, kind: str, mode: str, tmp_path: Path
+    world: World, lm_of: Callable[[str], LanguageModel], kind: str, mode: str, tmp_path: Path
 ) -> None:
-    lm = load(str(world.model(kind)), device="cpu")
+    lm = lm_of(kind)
 
     def modes() -> list[Any]:
         switches = [module.training for module in lm.model.modules()]
@@ -127,9 +148,9 @@ def test_building_training_saving_and_loading_leave_the_models_modes(
 
 @EVERY
 def test_dropout_is_on_in_training_where_the_mode_asks_for_it(
-    world: World, kind: str, mode: str, monkeypatch: pytest.MonkeyPatch
+    lm_of: Callable[[str], LanguageModel], kind: str, mode: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    lm = load(str(world.model(kind)), device="cpu")
+    lm = lm_of(kind)
     learner = learner_of(lm, mode)
     wants = getattr(learner.settings, "dropout", None)
     if wants is None:
@@ -143,8 +164,10 @@ def test_dropout_is_on_in_training_where_the_mode_asks_for_it(
         assert not lm.model.training
 
 
-def test_a_run_saved_over_another_mode_leaves_nothing_of_it(world: World, tmp_path: Path) -> None:
-    lm = load(str(world.model("bert")), device="cpu")
+def test_a_run_saved_over_another_mode_leaves_nothing_of_it(
+    lm_of: Callable[[str], LanguageModel], tmp_path: Path
+) -> None:
+    lm = lm_of("bert")
     for mode in ("full", "lora", "head", "full"):
         fitted(lm, mode).save(tmp_path, whole=True)
         there = {path.name for path in tmp_path.iterdir()}
@@ -158,8 +181,8 @@ def test_a_run_saved_over_another_mode_leaves_nothing_of_it(world: World, tmp_pa
         )
 
 
-def test_two_learners_of_one_model_score_long_words_each_by_its_own_rule(world: World) -> None:
-    lm = load(str(world.model("gpt2")), device="cpu")
+def test_two_learners_of_one_model_score_long_words_each_by_its_own_rule(lm_of: Callable[[str], LanguageModel]) -> None:
+    lm = lm_of("gpt2")
     words = {"bad": {"bad": 1.0}, "good": {"not so bad": 1.0}}
     made = [
         registry.implementation("tuning", "full")(
@@ -178,15 +201,15 @@ def test_two_learners_of_one_model_score_long_words_each_by_its_own_rule(world: 
     assert torch.equal(mean[:, 0], total[:, 0])
 
 
-def test_what_is_not_there_is_told(world: World, tmp_path: Path) -> None:
-    lm = load(str(world.model("bert")), device="cpu")
+def test_what_is_not_there_is_told(lm_of: Callable[[str], LanguageModel], tmp_path: Path) -> None:
+    lm = lm_of("bert")
     with pytest.raises(UserError, match=r"trained\.safetensors"):
         learner_of(lm, "head").load(tmp_path)
 
 
 @pytest.mark.parametrize("length", [1, 4])
-def test_a_prefix_shows_no_token_what_follows_it(world: World, length: int) -> None:
-    lm = load(str(world.model("gpt2")), device="cpu")
+def test_a_prefix_shows_no_token_what_follows_it(lm_of: Callable[[str], LanguageModel], length: int) -> None:
+    lm = lm_of("gpt2")
     learner = learner_of(lm, "prefix")
     learner.settings.length = length
     learner.begin()
@@ -204,8 +227,8 @@ def test_a_prefix_shows_no_token_what_follows_it(world: World, length: int) -> N
 
 
 @EVERY
-def test_an_answer_does_not_depend_on_the_padding(world: World, kind: str, mode: str) -> None:
-    lm = load(str(world.model(kind)), device="cpu")
+def test_an_answer_does_not_depend_on_the_padding(lm_of: Callable[[str], LanguageModel], kind: str, mode: str) -> None:
+    lm = lm_of(kind)
     learner = learner_of(lm, mode)
     if not learner.trains_model:  # as if trained: what starts as nothing then says something
         with torch.no_grad():

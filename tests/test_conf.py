@@ -7,6 +7,7 @@ other value of the options, so that a default changes on purpose only; PET_REWRI
 from __future__ import annotations
 
 import contextlib
+import functools
 import json
 import os
 from dataclasses import asdict, dataclass
@@ -21,6 +22,8 @@ from goldens import HERE, differences, read
 from pet_cli.commands.compose import compose
 from pet_cli.config import files
 from pet_cli.errors import Unfit
+
+pytestmark = pytest.mark.xdist_group("conf")
 
 CONF = Path(__file__).parent.parent / "conf"
 GROUPS = tuple(
@@ -427,8 +430,9 @@ _OWN = ("model.name=anything", "verbalizer={no: bad, yes: good}")
 """What the options `custom` ask for."""
 
 
+@functools.cache
 def _composed(*overrides: str) -> dict[str, Any]:
-    """A checked composition as plain values."""
+    """A checked composition as plain values, to be read alone."""
     return asdict(compose(list(overrides)))
 
 

@@ -31,6 +31,8 @@ from pet_cli.tuning.zero_shot import ZeroShotLearner
 from pet_cli.verbalizers.manual import ManualVerbalizer
 from pet_cli.verbalizers.words import parse_words
 
+pytestmark = pytest.mark.xdist_group("families")
+
 ModelOf = Callable[[str], MaskedLM]
 
 LABELS = ["negative", "positive"]

@@ -17,6 +17,8 @@ from safetensors.torch import load_file, save_file
 from pet_cli.errors import UserError
 from pet_cli.models.loading import load
 
+pytestmark = pytest.mark.xdist_group("integrity")
+
 POINTER = "version https://git-lfs.github.com/spec/v1\noid sha256:4d7a\nsize 123\n"
 
 
@@ -145,8 +147,13 @@ DAMAGES: dict[str, tuple[Callable[[Path], Any], str]] = {
 }
 
 
-@pytest.mark.parametrize("name", DAMAGES)
-@pytest.mark.parametrize("head", [True, False])
+OF_THE_BODY = ("config of more layers", "a layer is missing", "word embeddings are missing", "NaN among the weights")
+"""What a model is refused for that is asked for its body alone, beside what is seen before its weights are read."""
+
+
+@pytest.mark.parametrize(
+    ("name", "head"), [*((name, True) for name in DAMAGES), *((name, False) for name in OF_THE_BODY)]
+)
 def test_what_is_damaged_is_told_in_one_line(name: str, head: bool, folder: Path) -> None:
     damage, told = DAMAGES[name]
     damage(folder)

@@ -22,7 +22,7 @@ SWEEP = ("train", "-m", *SMALL, "seed=1,2", "hydra.sweep.dir=s")
 
 
 @pytest.fixture(autouse=True)
-def in_tmp(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+def in_tmp(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, no_report: None) -> Path:
     monkeypatch.chdir(tmp_path)
     return tmp_path
 

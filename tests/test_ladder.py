@@ -11,7 +11,7 @@ from pet_cli.commands.cli import main
 from pet_cli.commands.compose import compose
 from pet_cli.commands.sweep import combined
 from pet_cli.config import eras, files, registry
-from pet_cli.report import ladder, ladder_plot, plots
+from pet_cli.report import drawing, ladder, ladder_plot
 from pet_cli.report.ladder_plot import ALL, Series
 from pet_cli.report.statistics import Estimate
 from pet_cli.results import left_out, summary
@@ -189,7 +189,7 @@ def test_the_plot_has_every_line_in_its_eras_colour() -> None:
     )
     assert len(set(ladder_plot.HUES.values())) == len(eras.ERAS)
     assert all(one.name in picture.alt for one in series)
-    page = plots.embedded(picture)
+    page = drawing.embedded(picture)
     for colour in ladder_plot.HUES.values():
         assert colour.lower() in picture.svg and colour.lower() not in page  # the page's own colours, light or dark
     assert picture.width >= 1000

@@ -23,6 +23,8 @@ from pet_cli.tuning.classifier import ClassifierLearner
 from pet_cli.verbalizers.base import MaskOutput
 from pet_cli.verbalizers.manual import ManualVerbalizer
 
+pytestmark = pytest.mark.xdist_group("losses")
+
 ROWS = [{"text": text} for text in ("good soup", "cold rice", "the bread was fresh and warm , but so dry", "an egg")]
 TARGETS = torch.tensor([1, 0, 1, 0])
 WORDS = {"bad": {"bad": 1.0, "dull": 2.0}, "good": {"good": 1.0, "great": 3.0}}

@@ -20,6 +20,8 @@ from pet_cli.commands.cli import main
 from pet_cli.data.examples import Split
 from pet_cli.runs import store
 
+pytestmark = pytest.mark.xdist_group("predict")
+
 TEXTS = (
     "A lovely evening.",
     "Cold soup",

@@ -26,6 +26,8 @@ from pretraining.batches import MaskedBatches, Schedule, SpanBatches, cut_blocks
 from pretraining.models import like_words, looks, new_model, start_spans
 from pretraining.text import read_corpus, train_tokenizer
 
+pytestmark = pytest.mark.xdist_group("pretrain")
+
 PLACES = {"paris": "france", "rome": "italy", "tokyo": "japan", "cairo": "egypt", "lima": "peru"}
 SHAPE = ["--layers", "1", "--hidden", "32", "--heads", "2", "--vocab-size", "320"]
 SMALL = [*SHAPE, "--block", "32", "--batch", "16", "--threads", "1"]

@@ -23,6 +23,8 @@ from pet_cli.training.loop import TrainSettings, train
 from pet_cli.tuning.base import PromptLearner
 from pet_cli.verbalizers.candidates import CandidatesVerbalizer
 
+pytestmark = pytest.mark.xdist_group("families")
+
 ModelOf = Callable[[str], MaskedLM]
 
 TEXTS = ["the film was great", "a plot", "So I say: this story was bad, maybe it is terrible?"]

@@ -23,7 +23,7 @@ def files(folder: Path) -> dict[str, bytes]:
 
 
 @pytest.fixture(autouse=True)
-def in_tmp(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+def in_tmp(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, no_report: None) -> Path:
     monkeypatch.chdir(tmp_path)
     return tmp_path
 

@@ -32,6 +32,8 @@ from pet_cli.tuning.soft import SoftLearner
 from pet_cli.verbalizers.manual import ManualVerbalizer
 from pet_cli.verbalizers.words import parse_words
 
+pytestmark = pytest.mark.xdist_group("families")
+
 ModelOf = Callable[[str], MaskedLM]
 
 LABELS = ["negative", "positive"]

@@ -24,6 +24,8 @@ from pet_cli.tuning.base import PromptLearner
 from pet_cli.verbalizers.soft import SoftVerbalizer
 from pet_cli.verbalizers.words import parse_words
 
+pytestmark = pytest.mark.xdist_group("families")
+
 ModelOf = Callable[[str], MaskedLM]
 
 LABELS = ["negative", "positive"]

@@ -14,6 +14,8 @@ from pet_cli.prompts.batch import Prompt, buckets, collate
 from pet_cli.prompts.encoder import PromptEncoder
 from pet_cli.prompts.template import Border, Field, Mask, Soft, Template, Text, parse_plain, plain_template
 
+pytestmark = pytest.mark.xdist_group("families")
+
 ModelOf = Callable[[str], MaskedLM]
 
 quick = settings(max_examples=80, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])

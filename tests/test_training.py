@@ -30,6 +30,8 @@ from pet_cli.tuning.full import FullLearner
 from pet_cli.tuning.head import HeadLearner
 from pet_cli.verbalizers.manual import ManualVerbalizer
 
+pytestmark = pytest.mark.xdist_group("families")
+
 ModelOf = Callable[[str], MaskedLM]
 
 ROWS = [{"text": text} for text in ("the film was great", "a plot", "this story was bad", "so long", "maybe", "no")]

@@ -6,6 +6,7 @@ have a file of a name that stands here, since which of the two is read would go 
 
 from __future__ import annotations
 
+import copy
 import functools
 from pathlib import Path
 from typing import Any
@@ -100,10 +101,7 @@ def default_options() -> dict[str, str]:
 def parsed(path: Path) -> dict[str, Any]:
     """A file's values, with numbers as Hydra reads them (1e-3 is one)."""
     about = path.stat()
-    found = _parsed_once(path, about.st_mtime_ns, about.st_size)
-    from omegaconf import OmegaConf
-
-    return OmegaConf.to_container(OmegaConf.create(found))  # type: ignore[return-value]  # a copy of one's own
+    return copy.deepcopy(_parsed_once(path, about.st_mtime_ns, about.st_size))
 
 
 @functools.lru_cache(maxsize=256)

@@ -167,7 +167,7 @@ def counts_of(answers: Answers) -> np.ndarray:
 
 
 def of_label(counts: np.ndarray) -> np.ndarray:
-    """Precision, recall and F1 `[3, ...]` of counts as `counts_of` gives them; 0 where there is nothing to divide by."""
+    """Precision, recall and F1 `[3, ...]` of what `counts_of` gives; 0 where there is nothing to divide by."""
     import numpy as np
 
     right, said, there = counts
