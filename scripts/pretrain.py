@@ -13,6 +13,12 @@ state to go on as if nothing had happened.
     python scripts/pretrain.py corpus/ models/better --init-from models/small --minutes 60
     python scripts/pretrain.py corpus/ models/pairs --objective mlm+nsp --relations 3 --init-from models/small
     python scripts/pretrain.py corpus/ models/small-t5 --objective spans --minutes 60 --store float16
+
+`--schedule wsd` goes on at a constant rate until it is stopped; a short run from any of its checkpoints then brings the
+rate down, which is when the loss falls (Hu et al. 2024, MiniCPM):
+
+    python scripts/pretrain.py corpus/ models/long --schedule wsd --keep 3
+    python scripts/pretrain.py corpus/ models/ready --schedule wsd --decay-from models/long/checkpoint-9000
 """
 
 from __future__ import annotations
@@ -35,8 +41,9 @@ import torch
 import transformers
 
 from pretraining.batches import COMMONEST, MaskedBatches, SpanBatches, encode
-from pretraining.loop import find_checkpoint, load_state, save_model, train, use_bf16
+from pretraining.loop import check_settings, checkpoints, read_state, save_model, train, use_bf16
 from pretraining.models import load_model, new_model, start_head, start_spans
+from pretraining.overlap import leave_out
 from pretraining.pairs import PairBatches, encode_pairs
 from pretraining.text import UserError, read_corpus, train_tokenizer
 
@@ -56,7 +63,8 @@ SHAPES: dict[str, dict[str, Any]] = {  # what an option is when it is not given
 }
 MAKERS: dict[str, Any] = {"mlm": MaskedBatches, "mlm+nsp": PairBatches, "spans": SpanBatches}
 # What may differ between a run and its --resume, as it decides no batch, no weight and no learning rate.
-FREE = {"corpus", "out", "resume", "init_from", "embeddings", "save_every", "eval_every", "workers", "threads", "store"}
+FREE = {"corpus", "avoid", "out", "resume", "init_from", "decay_from", "embeddings", "save_every", "keep", "eval_every",
+        "workers", "threads", "store"}  # fmt: skip
 
 
 class Parser(argparse.ArgumentParser):
@@ -109,6 +117,8 @@ def parse(argv: Sequence[str] | None) -> argparse.Namespace:
     add("--init-from", type=Path, metavar="FOLDER", help="start from this model, or bare encoder, and its tokenizer")
     text = "go X times through NAME.txt in a pass, 0 and 0.5 included; more after commas"
     add("--repeat", type=repeat, action="append", default=[], metavar="NAME=X", help=text)
+    text = "leave out lines that share a sentence with this file (*.jsonl, or lines); may be given several times"
+    add("--avoid", type=Path, action="append", default=[], metavar="FILE", help=text)
     add("--resume", action="store_true", help="go on from the newest checkpoint in OUT, if there is one")
 
     add = parser.add_argument_group("shape (not with --init-from)").add_argument
@@ -131,21 +141,40 @@ def parse(argv: Sequence[str] | None) -> argparse.Namespace:
     text = "mlm+nsp: of the pairs' loss beside that of masked words; BERT's is 1, more helps a short run; default 1"
     add("--relation-weight", type=number(0), help=text)
     add("--mask-rate", type=number(0.01, 0.9), help="share of tokens hidden; default 0.25, else 0.15")
+    text = "mlm: single tokens, whole words, or the middle of a window of --window tokens; default tokens"
+    add("--mask", choices=("tokens", "words", "window"), default="tokens", help=text)
+    add("--window", type=number(3, kind=int), help="tokens in a window, an odd number; default 11")
+    text = "mlm: words, with commas between, that are chosen four times as readily, such as label words"
+    add("--favour", type=lambda words: words.split(","), default=[], metavar="WORDS", help=text)
     add("--span", type=number(1), default=3.0, help="spans: tokens in a hidden span, in the mean; default 3")
     add("--mask-split", type=split, default="80/10/10", help="mlm: %% masked/random/kept; default 80/10/10")
     text = f"mlm: hide tokens but the {COMMONEST} commonest so many times as readily; default 1"
     add("--rare-weight", type=number(1), default=1.0, help=text)
 
+    add = parser.add_argument_group("soft targets (mlm)").add_argument
+    text = "beside the masks, prompts whose [MASK] a larger model has told: what scripts/soft_targets.py wrote"
+    add("--soft-targets", type=Path, metavar="FOLDER", help=text)
+    add("--soft-batch", type=count, default=32, help="prompts in a step; default 32")
+    add("--soft-weight", type=number(0), default=1.0, help="of their loss beside that of the masks; default 1")
+    add("--soft-sharpness", type=number(0.1), default=2.0, help="the larger model's scores times this; default 2")
+
     add = parser.add_argument_group("training").add_argument
     add("--steps", type=count, help="default: one pass over the corpus, unless --minutes is given")
     add("--minutes", type=clock, help="stop after that long; the learning rate then follows the clock")
+    text = "linear: down to 0 from the warm-up on; wsd: constant, without an end unless --steps is given, then down"
+    add("--schedule", choices=("linear", "wsd"), default="linear", help=f"{text}; default linear")
+    add("--decay-steps", type=count, metavar="N", help="wsd: the last steps, in which the rate falls; default 500")
+    text = "wsd: a run of --decay-steps from this checkpoint of another run, which had the same settings"
+    add("--decay-from", type=Path, metavar="CHECKPOINT", help=text)
     add("--batch", type=count, default=32, help="blocks; default 32")
     add("--lr", type=number(0), help="peak learning rate; default 1e-3, spans 5e-4, with --init-from 3e-4")
-    add("--warmup", type=number(0, 0.99), default=0.05, help="share of the run; default 0.05")
+    add("--warmup", type=number(0, 0.99), help="linear: share of the run; default 0.05")
+    add("--warmup-steps", type=number(0, kind=int), help="wsd: default 200")
     add("--dropout", type=share, default=0.0, help="default 0, as a short run sees little text twice")
     add("--seed", type=number(0, kind=int), default=0, help="default 0")
     add("--eval-every", type=count, default=500, help="steps; default 500")
     add("--save-every", type=count, default=500, help="steps; default 500")
+    add("--keep", type=count, default=1, metavar="N", help="the newest checkpoints that stay during a run; default 1")
     add("--store", choices=("float32", "float16"), default="float32", help="weights on disk; default float32")
 
     add = parser.add_argument_group("machine").add_argument
@@ -172,6 +201,16 @@ def parse(argv: Sequence[str] | None) -> argparse.Namespace:
             setattr(args, name, value)
     args.decoder_layers = args.decoder_layers or args.layers
     args.intermediate = args.intermediate or args.hidden * (2 if args.objective == "spans" else 4)
+    check_schedule(args)
+    if args.soft_targets and args.objective != "mlm":
+        raise UserError("--soft-targets is for --objective mlm")
+    if args.objective not in {"tokens": SHAPES, "words": ("mlm", "mlm+nsp"), "window": ("mlm",)}[args.mask]:
+        raise UserError(f"--mask {args.mask} does not go with --objective {args.objective}")
+    if args.window is not None and args.mask != "window":
+        raise UserError("--window does nothing without --mask window")
+    args.window = args.window or 11
+    if args.window % 2 == 0:
+        raise UserError(f"--window {args.window} has no middle: take an odd number")
     if args.hidden % args.heads:
         raise UserError(f"--hidden {args.hidden} cannot be split into --heads {args.heads}")
     if args.objective != "spans" and args.block > args.max_positions and not args.init_from:
@@ -180,6 +219,21 @@ def parse(argv: Sequence[str] | None) -> argparse.Namespace:
         raise UserError("--device cuda: torch sees no GPU here")
     args.bf16 = use_bf16(args.precision, args.device)
     return args
+
+
+def check_schedule(args: argparse.Namespace) -> None:
+    """Completes the options of the learning rate; raises `UserError` for those of the other schedule."""
+    wsd = args.schedule == "wsd"
+    foreign = ("warmup", "minutes") if wsd else ("warmup_steps", "decay_steps", "decay_from")
+    if given := [name for name in foreign if getattr(args, name) is not None]:
+        instead = "which counts steps: --steps, --warmup-steps, --decay-steps" if wsd else "only with --schedule wsd"
+        raise UserError(f"--{given[0].replace('_', '-')} does not go with --schedule {args.schedule}, {instead}")
+    if args.decay_from and (args.steps or args.init_from):
+        raise UserError("--decay-from brings the weights and runs for --decay-steps: leave --steps and --init-from out")
+    defaults = {"warmup_steps": 200, "decay_steps": 500} if wsd else {"warmup": 0.05}
+    for name, value in defaults.items():
+        if getattr(args, name) is None:
+            setattr(args, name, value)
 
 
 def run(args: argparse.Namespace) -> None:
@@ -195,14 +249,17 @@ def run(args: argparse.Namespace) -> None:
         raise UserError(f"cannot make the folder {args.out}: {error.strerror}") from error
     if (args.out / "model.safetensors").exists():
         raise UserError(f"{args.out} holds a finished model: take another folder, or start from it by --init-from")
-    checkpoint = find_checkpoint(args.out)
+    checkpoint = next(reversed(checkpoints(args.out)), None)
     if checkpoint and not args.resume:
         raise UserError(f"{checkpoint} is there: go on from it with --resume, or remove it")
     torch.manual_seed(args.seed)
     pairs = args.objective == "mlm+nsp"
-    lines = read_corpus(args.corpus, args.repeat, blank=pairs)
+    lines, left_out = leave_out(read_corpus(args.corpus, args.repeat, blank=pairs), args.avoid)
+    for name, number in left_out.items():
+        print(f"{name}: {number:,} lines that share a sentence with a file of --avoid are left out", flush=True)
     print(f"{len(lines)} files, {sum(map(len, lines.values())):,} lines, now made into tokens", flush=True)
-    source = checkpoint or args.init_from
+    begin = checkpoint or args.decay_from  # where the optimizer and the random state come from, too
+    source = begin or args.init_from
     if source:
         model, tokenizer, new_head = load_model(source, args)
     else:
@@ -211,11 +268,17 @@ def run(args: argparse.Namespace) -> None:
         if args.objective == "spans":
             start_spans(model, tokenizer, args)
     corpus = (encode_pairs if pairs else encode)(lines, [args.repeat.get(name, 1.0) for name in lines], tokenizer, args)
-    if new_head and not checkpoint:
+    if new_head and not begin:
         start_head(model, corpus.ids, identity=args.init_from is not None)
     settings = {name: value for name, value in vars(args).items() if name not in FREE}
+    settings["soft_targets"] = str(args.soft_targets) if args.soft_targets else None
     settings["text"] = zlib.crc32(corpus.ids.tobytes())
-    state = load_state(checkpoint, settings) if checkpoint else None
+    state = read_state(begin) if begin else None
+    if state and args.decay_from:
+        args.steps = state["settings"]["steps"] if checkpoint else state["position"]["step"] + args.decay_steps
+        settings["steps"] = args.steps
+    if state:
+        check_settings(state, settings)
     share = np.bincount(corpus.ids)[np.unique(corpus.ids)] / len(corpus.ids)
     size = sum(weight.numel() for weight in model.parameters())
     print(f"{len(corpus.ids):,} tokens in {len(corpus.blocks):,} blocks, {size:,} weights, "
@@ -226,7 +289,7 @@ def run(args: argparse.Namespace) -> None:
     draft = args.out / ".draft"
     shutil.rmtree(draft, ignore_errors=True)
     save_model(model.cpu(), tokenizer, draft, args.store)
-    record = {"settings": settings, "files": list(lines), "weights": size, **asdict(at)}
+    record = {"settings": settings, "files": list(lines), "left_out": left_out, "weights": size, **asdict(at)}
     (draft / "pretrain.json").write_text(json.dumps(record, indent=1) + "\n")
     for path in sorted(draft.iterdir(), key=lambda path: path.name == "model.safetensors"):  # which says: finished
         path.replace(args.out / path.name)

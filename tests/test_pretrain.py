@@ -24,6 +24,7 @@ import pretrain
 from pretraining import loop
 from pretraining.batches import MaskedBatches, Schedule, SpanBatches, cut_blocks, encode
 from pretraining.models import like_words, looks, new_model, start_spans
+from pretraining.overlap import leave_out
 from pretraining.text import read_corpus, train_tokenizer
 
 pytestmark = pytest.mark.xdist_group("pretrain")
@@ -204,6 +205,69 @@ def test_the_asked_for_share_is_masked(corpus: Path) -> None:
     assert abs(masked / hidden - 0.8) < 0.02
 
 
+def test_a_window_has_a_fixed_length_and_its_middle_is_to_be_told(corpus: Path) -> None:
+    make, schedule = batches(
+        corpus, "--mask", "window", "--window", "7", "--mask-split", "100/0/0", "--short-share", "0"
+    )
+    text = make.corpus.ids.tolist()
+    runs = {tuple(text[i : i + 7]) for i in range(len(text) - 6)}
+    told = []
+    for batch in (schedule[step] for step in range(20)):
+        ids = batch["input_ids"].clone()
+        assert (ids == make.tokenizer.mask_token_id).sum(1).tolist() == [1] * len(ids)
+        ids.flatten()[batch["chosen"]] = batch["targets"]
+        assert torch.equal(batch["chosen"] % ids.shape[1], torch.full((len(ids),), 4))
+        assert all(tuple(row[1:8]) in runs and row[8] == make.tokenizer.sep_token_id for row in ids.tolist())
+        told += batch["targets"].tolist()
+    assert len(set(told)) > 30  # any token of the text
+
+
+def test_a_word_is_masked_with_all_its_pieces(corpus: Path) -> None:
+    make, schedule = batches(corpus, "--mask", "words", "--mask-split", "100/0/0")
+    make.inside = np.arange(len(make.tokenizer)) % 3 == 0  # every word here is one piece; let these stand inside one
+    make.inside[make.tokenizer.all_special_ids] = False
+    masked = pieces = 0
+    for batch in (schedule[step] for step in range(20)):
+        ids = batch["input_ids"].flatten().clone()
+        hidden = torch.zeros(len(ids), dtype=torch.bool)
+        hidden[batch["chosen"]], ids[batch["chosen"]] = True, batch["targets"]
+        inside = torch.from_numpy(make.inside)[ids]
+        inside[1:] &= ids[:-1] != make.tokenizer.cls_token_id  # a block may begin within a word
+        assert torch.equal(hidden[1:][inside[1:]], hidden[:-1][inside[1:]])
+        masked, pieces = masked + int(hidden.sum()), pieces + int(inside.sum())
+    assert masked > 500 and pieces > 500
+
+
+def test_favoured_words_are_told_four_times_as_readily(corpus: Path) -> None:
+    shares = {}
+    for options in ((), ("--favour", "dog,cat")):
+        make, schedule = batches(corpus, *options)
+        ids = make.tokenizer.convert_tokens_to_ids(["dog", "cat"])
+        told = np.concatenate([schedule[step]["targets"].numpy() for step in range(60)])
+        shares[options] = np.isin(told, ids).sum() / np.isin(told, ids, invert=True).sum()
+    assert 3 < shares["--favour", "dog,cat"] / shares[()] < 5
+
+
+def test_lines_that_share_a_sentence_with_a_test_file_are_left_out(tmp_path: Path, corpus: Path) -> None:
+    rows = [
+        {"text": "It 's a small, quiet film . Nobody slept !", "label": 1},
+        {"pair": ["The lake froze over twice."]},
+    ]
+    file = tmp_path / "test.jsonl"
+    file.write_text("\n".join(map(json.dumps, rows)))
+    lines = ["They said: it's a SMALL quiet film, all of it.", "Nobody slept!", "Twice the lake froze over.",
+             'freeze: to become ice; "the lake froze over twice"', "A small, quiet film."]  # fmt: skip
+    kept, left_out = leave_out({"some": lines, "other": ["No lake here, ever."]}, [file])
+    assert kept == {"some": [lines[1], lines[2], lines[4]], "other": ["No lake here, ever."]}
+    assert left_out == {"some": 2}
+    out = tmp_path / "out"
+    (tmp_path / "paris.txt").write_text("Paris is the capital of France, as you know!")
+    options = [*SMALL, "--steps", "1", "--avoid", str(tmp_path / "paris.txt")]
+    assert pretrain.main([str(corpus), str(out), *options]) == 0
+    gone = json.loads((out / "pretrain.json").read_text())["left_out"]
+    assert sorted(gone) == ["packed", "plain", "zipped"] and 50 < gone["plain"] < 110  # a fifth of 400
+
+
 def test_spans_put_back_give_the_text(corpus: Path) -> None:
     make, _ = batches(corpus, "--objective", "spans")
     rng = np.random.default_rng(0)
@@ -265,6 +329,57 @@ def test_a_resumed_run_ends_in_the_same_weights(
     assert [line["step"] for line in history(broken)] == [0, 14]
 
 
+WSD = ["--schedule", "wsd", "--warmup-steps", "3", "--dropout", "0.1", "--save-every", "5"]
+
+
+@pytest.fixture(scope="module")
+def endless(corpus: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A run at a constant rate without an end, stopped after the checkpoints of 5 and 10 steps."""
+    out, save = tmp_path_factory.mktemp("endless") / "run", loop.save_checkpoint
+
+    def save_and_stop(*given: Any) -> None:
+        save(*given)
+        if given[-1]["position"]["step"] == 10:
+            raise KeyboardInterrupt
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(loop, "save_checkpoint", save_and_stop)
+        assert pretrain.main([str(corpus), str(out), *SMALL, *WSD, "--keep", "2"]) == 130
+    return out
+
+
+def test_a_decay_from_a_checkpoint_is_the_end_of_a_run_planned_so(corpus: Path, endless: Path, tmp_path: Path) -> None:
+    assert sorted(path.name for path in endless.iterdir()) == ["checkpoint-10", "checkpoint-5"]
+    planned, branch = tmp_path / "planned", tmp_path / "branch"
+    decay = ["--decay-steps", "4"]
+    assert pretrain.main([str(corpus), str(planned), *SMALL, *WSD, *decay, "--steps", "9"]) == 0
+    torch.manual_seed(99)
+    start = ["--decay-from", str(endless / "checkpoint-5")]
+    assert pretrain.main([str(corpus), str(branch), *SMALL, *WSD, *decay, *start]) == 0
+    one, two = load_file(planned / "model.safetensors"), load_file(branch / "model.safetensors")
+    assert one.keys() == two.keys() and all(torch.equal(one[name], two[name]) for name in one)
+    assert json.loads((branch / "pretrain.json").read_text())["step"] == 9
+
+
+def test_a_run_past_its_constant_rate_goes_on_as_planned_or_not_at_all(
+    corpus: Path, endless: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    go_on = [str(corpus), str(endless), *SMALL, *WSD, "--resume"]
+    for options, reason in {
+        ("--steps", "12", "--decay-steps", "4"): "steps was None before the checkpoint and is 12 now",
+        ("--steps", "20", "--decay-steps", "4", "--lr", "1"): "lr was 0.001 before the checkpoint and is 1.0 now",
+    }.items():
+        assert pretrain.main([*go_on, *options]) == 2
+        assert reason in capsys.readouterr().err
+
+
+def test_a_constant_rate_rises_stays_and_falls() -> None:
+    wsd = ["corpus", "out", "--schedule", "wsd", "--warmup-steps", "1", "--lr", "1"]
+    args = pretrain.parse([*wsd, "--steps", "8", "--decay-steps", "4"])
+    assert [loop.constant_rate(step, args) for step in range(8)] == [0.5, 1, 1, 1, 1, 0.75, 0.5, 0.25]
+    assert loop.constant_rate(10**9, pretrain.parse(wsd)) == 1
+
+
 def test_mistakes_end_in_one_line(corpus: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     out, used, empty = tmp_path / "out", tmp_path / "used", tmp_path / "empty"
     empty.mkdir()
@@ -282,6 +397,16 @@ def test_mistakes_end_in_one_line(corpus: Path, tmp_path: Path, capsys: pytest.C
         f"{corpus} {out} --init-from {empty} --objective spans --embeddings x": "--embeddings cannot be given",
         f"{corpus} {out} --embeddings {empty}": "is for --objective spans",
         f"{corpus} {out} --objective spans --embeddings {empty}": "it has no config.json",
+        f"{corpus} {out} --schedule wsd --minutes 5": "--minutes does not go with --schedule wsd",
+        f"{corpus} {out} --decay-steps 5": "--decay-steps does not go with --schedule linear",
+        f"{corpus} {out} --schedule wsd --decay-from {empty} --steps 5": "leave --steps and --init-from out",
+        f"{corpus} {out} --schedule wsd --decay-from {empty}": "not a model folder",
+        f"{corpus} {out} --mask window --window 6": "has no middle",
+        f"{corpus} {out} --window 7": "does nothing without --mask window",
+        f"{corpus} {out} --mask words --objective spans": "--mask words does not go with --objective spans",
+        f"{corpus} {out} --mask window --objective mlm+nsp": "--mask window does not go with",
+        f"{corpus} {out} --favour dog,nowhere": "'nowhere' is not one token",
+        f"{corpus} {out} --avoid {empty / 'no.txt'}": "cannot read",
         f"{corpus} {used}": "go on from it with --resume",
     }.items():
         assert pretrain.main(command.split()) == 2

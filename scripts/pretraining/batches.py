@@ -19,6 +19,7 @@ from .text import SENTINELS, UserError
 
 HELDOUT_BLOCKS = 512  # or a twentieth of the corpus, if that is less
 COMMONEST = 160  # token types that --rare-weight leaves alone
+FAVOUR = 4.0  # how much more readily words of --favour are chosen
 Batch = dict[str, torch.Tensor]
 
 
@@ -89,6 +90,14 @@ def to_batch(**arrays: np.ndarray) -> Batch:
     return {name: torch.from_numpy(array.astype(np.int64, copy=False)) for name, array in arrays.items()}
 
 
+def favoured(words: list[str], tokenizer: Any) -> list[int]:
+    """The ids of words, each of which is one token."""
+    pieces = [tokenizer.tokenize(word) for word in words]
+    if split := [word for word, some in zip(words, pieces, strict=True) if len(some) != 1 or some == ["[UNK]"]]:
+        raise UserError(f"--favour: {split[0]!r} is not one token of this model")
+    return [int(tokenizer.convert_tokens_to_ids(some[0])) for some in pieces]
+
+
 class MaskedBatches:
     """For `mlm`: input_ids, attention_mask, token_type_ids [B, L]; chosen [M], places in the flattened [B * L];
     targets [M], what stood there."""
@@ -101,8 +110,12 @@ class MaskedBatches:
         commonest = np.argsort(-np.bincount(corpus.ids, minlength=len(tokenizer)), kind="stable")[:COMMONEST]
         self.readiness = np.full(len(tokenizer), args.rare_weight)
         self.readiness[commonest] = 1.0
+        self.readiness[favoured(args.favour, tokenizer)] *= FAVOUR
         self.readiness[tokenizer.all_special_ids] = 0.0
         self.ordinary = np.flatnonzero(self.readiness)
+        self.inside = np.array(
+            [piece.startswith("##") for piece in tokenizer.convert_ids_to_tokens(range(len(tokenizer)))]
+        )
 
     def border(self, start: int, stop: int, rng: np.random.Generator) -> int:
         """Where segment B begins in a block: after a line or a sentence, else anywhere inside."""
@@ -111,23 +124,45 @@ class MaskedBatches:
         borders = np.union1d(self.corpus.starts[first:last], sentences)
         return int(rng.choice(borders)) if len(borders) else int(rng.integers(start + 1, stop))
 
+    def segments(self, row: int, rng: np.random.Generator) -> list[np.ndarray]:
+        """The tokens of a block as one text, as two (--pair-share), or with --mask window as one of its windows."""
+        start, stop = self.corpus.blocks[row]
+        if self.args.mask == "window":
+            centre = int(rng.integers(start, stop))
+            first = min(max(start, centre - self.args.window // 2), max(start, stop - self.args.window))
+            return [self.corpus.ids[first : min(stop, first + self.args.window)]]
+        cut = self.border(start, stop, rng) if rng.random() < self.args.pair_share else stop
+        return [self.corpus.ids[start:cut], self.corpus.ids[cut:stop]][: 1 + (cut < stop)]
+
+    def choose(self, ids: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+        """Which tokens are to be told [B, L]."""
+        readiness = self.readiness[ids]
+        if self.args.mask == "window":
+            tokens = np.count_nonzero(ids != self.tokenizer.pad_token_id, axis=1, keepdims=True) - 2
+            chosen = (np.arange(ids.shape[1]) == 1 + tokens // 2) & (readiness > 0)
+            chosen.flat[np.argmax(readiness)] |= not chosen.any()
+            return chosen
+        mean = readiness.sum(1, keepdims=True) / np.maximum(1, np.count_nonzero(readiness, axis=1)[:, None])
+        chosen = rng.random(ids.shape) * mean < readiness * self.args.mask_rate
+        if self.args.mask == "words":  # a word is chosen as its first piece is
+            first = np.maximum.accumulate(np.where(self.inside[ids], 0, np.arange(ids.shape[1])), axis=1)
+            chosen = np.take_along_axis(chosen, first, axis=1) & (readiness > 0)
+        chosen.flat[np.argmax(readiness)] |= not chosen.any()
+        return chosen
+
     def __call__(self, rows: np.ndarray, rng: np.random.Generator) -> Batch:
         cls, sep = [self.tokenizer.cls_token_id], [self.tokenizer.sep_token_id]
         texts, segments = [], []
-        for start, stop in self.corpus.blocks[rows]:
-            cut = self.border(start, stop, rng) if rng.random() < self.args.pair_share else stop
-            second = [self.corpus.ids[cut:stop], sep] if cut < stop else []
-            texts.append(np.concatenate([cls, self.corpus.ids[start:cut], sep, *second]))
-            segments.append(np.arange(len(texts[-1])) >= cut - start + 2)
+        for row in rows:
+            parts = self.segments(row, rng)
+            texts.append(np.concatenate([cls, *(piece for part in parts for piece in (part, sep))]))
+            segments.append(np.arange(len(texts[-1])) >= len(parts[0]) + 2)
         return self.masked(texts, segments, rng)
 
     def masked(self, texts: Sequence[np.ndarray], segments: Sequence[np.ndarray], rng: np.random.Generator) -> Batch:
         """The batch of some texts, special tokens included, with the segment of each token."""
         ids = padded(texts, self.tokenizer.pad_token_id)
-        readiness = self.readiness[ids]
-        mean = readiness.sum(1, keepdims=True) / np.maximum(1, np.count_nonzero(readiness, axis=1)[:, None])
-        chosen = rng.random(ids.shape) * mean < readiness * self.args.mask_rate
-        chosen.flat[np.argmax(readiness)] |= not chosen.any()
+        chosen = self.choose(ids, rng)
         mask, swap, _ = self.args.mask_split
         fate = rng.random(ids.shape)
         shown = np.where(fate < mask + swap, rng.choice(self.ordinary, ids.shape), ids)

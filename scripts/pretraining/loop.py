@@ -21,9 +21,11 @@ from torch.nn import functional as F
 
 from .batches import Batch, Maker, Schedule
 from .pairs import recalls, relation_scores
+from .targets import SoftTargets, divergence
 from .text import UserError
 
 Settings = dict[str, Any]
+WANTED = ("targets", "relation", "words", "wanted")  # what the model has to tell, in a batch
 
 
 @dataclass
@@ -46,37 +48,45 @@ def save_model(model: Any, tokenizer: Any, folder: Path, store: str) -> None:
     (folder / "config.json").write_text(json.dumps(config, indent=2) + "\n")
 
 
-def save_checkpoint(out: Path, model: Any, tokenizer: Any, state: dict[str, Any]) -> None:
+def save_checkpoint(out: Path, model: Any, tokenizer: Any, keep: int, state: dict[str, Any]) -> None:
     """OUT/checkpoint-STEP: a model folder with the state of the run. Written under another name and then renamed,
-    with the one before it removed last, so that a crash at any moment leaves one that is whole."""
+    and all but the newest `keep` are removed last, so that a crash at any moment leaves one that is whole."""
     draft = out / ".draft"
     shutil.rmtree(draft, ignore_errors=True)
     save_model(model, tokenizer, draft, "float32")
     torch.save(state | {"random": [torch.get_rng_state(), *torch.cuda.get_rng_state_all()]}, draft / "state.pt")
-    older = list(out.glob("checkpoint-*"))
     draft.rename(out / f"checkpoint-{state['position']['step']}")
-    for folder in older:
+    for folder in checkpoints(out)[:-keep]:
         shutil.rmtree(folder)
 
 
-def find_checkpoint(out: Path) -> Path | None:
-    """The newest checkpoint in OUT, if there is any."""
-    return max(out.glob("checkpoint-*"), key=lambda folder: int(folder.name.rpartition("-")[2]), default=None)
+def checkpoints(out: Path) -> list[Path]:
+    """Those in OUT, the newest last."""
+    return sorted(out.glob("checkpoint-*"), key=lambda folder: int(folder.name.rpartition("-")[2]))
 
 
-def load_state(folder: Path, settings: Settings) -> dict[str, Any]:
-    """The state of a run, if this one goes on under the same settings."""
+def read_state(folder: Path) -> dict[str, Any]:
+    """The state of a run, as a checkpoint holds it."""
+    if not (folder / "state.pt").is_file():
+        raise UserError(f"{folder} is not a checkpoint of a run: it has no state.pt")
     state: dict[str, Any] = torch.load(folder / "state.pt", weights_only=True, map_location="cpu")
-    for name, value in settings.items():
-        if (before := state["settings"].get(name)) != value:
-            raise UserError(f"--resume: {name.replace('_', '-')} was {before} before and is {value} now")
     return state
+
+
+def check_settings(state: dict[str, Any], settings: Settings) -> None:
+    """Raises `UserError` unless the run goes on under the settings that it began with."""
+    # While the rate is constant its end decides nothing, so that may still be set.
+    fallen = any(falls(state["position"]["step"], known) for known in (state["settings"], settings))
+    for name, value in settings.items():
+        before = state["settings"].get(name)
+        if before != value and (fallen or name not in ("steps", "decay_steps")):
+            raise UserError(f"{name.replace('_', '-')} was {before} before the checkpoint and is {value} now")
 
 
 def scores(model: Any, batch: Batch) -> tuple[torch.Tensor, torch.Tensor | None]:
     """Logits [M, V] at the chosen places, and [B, relations] of pairs. BERT's head sees only the chosen places, which
     saves most of its work."""
-    inputs = {name: values for name, values in batch.items() if name not in ("chosen", "targets", "relation")}
+    inputs = {name: values for name, values in batch.items() if name not in ("chosen", *WANTED)}
     related = None
     if "decoder_input_ids" in batch:
         logits: torch.Tensor = model(**inputs, use_cache=False).logits.flatten(0, 1)[batch["chosen"]]
@@ -111,6 +121,19 @@ def learning_rate(done: float, args: argparse.Namespace) -> float:
     """Up to --lr over the first --warmup of the run, then down to 0; `done` goes from 0 to 1."""
     rising = done / args.warmup if args.warmup else 1.0
     return float(args.lr * min(rising, (1 - done) / (1 - args.warmup)))
+
+
+def constant_rate(step: int, args: argparse.Namespace) -> float:
+    """--lr at each step but the first --warmup-steps and, if there is an end, the last --decay-steps."""
+    rising = (step + 1) / (args.warmup_steps + 1)
+    falling = (args.steps - step) / args.decay_steps if args.steps else 1.0
+    return float(args.lr * min(rising, falling, 1.0))
+
+
+def falls(step: int, settings: Settings) -> bool:
+    """Whether a run that has done so many steps has left the constant rate for good, if it ever had one."""
+    end = settings.get("steps") or math.inf
+    return settings.get("schedule") != "wsd" or step > end - settings["decay_steps"]
 
 
 def losses_and_scores(
@@ -155,10 +178,13 @@ def evaluate(model: Any, make: Maker, heldout: np.ndarray, args: argparse.Namesp
 def train(
     model: Any, make: Maker, args: argparse.Namespace, settings: Settings, state: dict[str, Any] | None
 ) -> Position:
-    """The loop. It ends after --steps or --minutes, whichever is first, and leaves the weights in `model`."""
+    """The loop. It ends after --steps or --minutes, whichever is first, or never with --schedule wsd and neither, and
+    leaves the weights in `model`."""
     rows, heldout = make.corpus.split()
     schedule = Schedule(make, rows, args)
-    steps = args.steps or (None if args.minutes else schedule.steps)
+    soft = SoftTargets(args.soft_targets, make.tokenizer, args) if args.soft_targets else None
+    wsd = args.schedule == "wsd"
+    steps = args.steps or (None if args.minutes or wsd else schedule.steps)
     optimizer = make_optimizer(model)
     at = Position(**state["position"]) if state else Position()
     if state:
@@ -195,13 +221,19 @@ def train(
             if done >= 1:
                 break
             for group in optimizer.param_groups:
-                group["lr"] = learning_rate(done, args)
+                group["lr"] = constant_rate(at.step, args) if wsd else learning_rate(done, args)
             at.tokens += int(batch["attention_mask"].sum())
             batch = {name: values.to(args.device, non_blocking=True) for name, values in batch.items()}
             parts, _ = losses_and_scores(compute, model, batch, args)
             loss = parts[0] + sum(args.relation_weight * part for part in parts[1:])
             optimizer.zero_grad()
             loss.backward()
+            if soft:
+                prompts = {name: values.to(args.device) for name, values in soft[at.step].items()}
+                with torch.autocast(args.device, torch.bfloat16, enabled=args.bf16):
+                    logits, _ = compute(model, prompts)
+                (args.soft_weight * divergence(logits.float(), prompts)).backward()
+                at.tokens += int(prompts["attention_mask"].sum())
             torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
             optimizer.step()
             losses.append(loss.detach())
@@ -214,7 +246,7 @@ def train(
                 report()
             if at.step % args.save_every == 0:
                 now = {"position": asdict(at), "settings": settings, "optimizer": optimizer.state_dict()}
-                save_checkpoint(args.out, model, make.tokenizer, now)
+                save_checkpoint(args.out, model, make.tokenizer, args.keep, now)
         if at.history[-1]["step"] != at.step:
             report()
     return at

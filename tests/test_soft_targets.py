@@ -1,0 +1,131 @@
+"""`scripts/soft_targets.py` asks a larger model at the ends of prompts; `pretrain.py --soft-targets` learns that."""
+
+from __future__ import annotations
+
+import json
+import random
+import sys
+from pathlib import Path
+from typing import Any
+
+import families
+import generative
+import pytest
+import torch
+from safetensors.torch import load_file, save_file
+
+sys.path.insert(0, str(Path(__file__).parents[1] / "scripts"))
+import pretrain
+import soft_targets
+from pretraining.targets import SoftTargets, divergence
+from pretraining.text import UserError
+
+TEXTS = ["The film was good.", "This story, this long long story about an actor is bad!", "Music."]
+PROMPTS = [" It was", " (a", " All of it was"]
+
+
+@pytest.mark.parametrize("name", generative.CAUSAL)
+def test_prompts_side_by_side_are_answered_as_if_alone(name: str, tmp_path: Path) -> None:
+    generative.build(name, tmp_path / "teacher")
+    families.build("bert", tmp_path / "student")
+    teacher = soft_targets.Teacher(tmp_path / "teacher", tmp_path / "student", torch.float32)
+    assert {"great", "bad"} & set(teacher.words)
+    together = teacher.next_words(TEXTS, PROMPTS)
+    for i, text in enumerate(TEXTS):
+        for j, prompt in enumerate(PROMPTS):
+            ids = torch.tensor([[*teacher.ids(text), *teacher.ids(prompt)]])
+            with torch.no_grad():
+                alone = teacher.model(ids).logits[0, -1].softmax(-1)
+            known = torch.where(teacher.capital >= 0, alone[teacher.capital.clamp(min=0)], 0.0)
+            torch.testing.assert_close(together[i, j].exp(), alone[teacher.plain] + known, rtol=1e-4, atol=1e-7)
+
+
+def test_targets_are_centred_and_the_mean_of_the_prompts() -> None:
+    class Told:
+        words = ("good", "bad", "odd")
+        student_ids = torch.tensor([7, 5, 9])
+
+        def ask(self, texts: list[str], prompts: list[str]) -> Any:
+            assert (texts, prompts) == (["a", "b"], ["p", "q"])
+            yield [1], torch.tensor([[[-1.0, -4.0, -9.0], [-1.0, -2.0, -9.0]]])
+            yield [0], torch.tensor([[[-3.0, -2.0, -9.0], [-1.0, -6.0, -9.0]]])
+
+    found = soft_targets.targets(Told(), ["a", "b"], ["p", "q"], keep=1, always={"bad"})  # type: ignore[arg-type]
+    assert found["words"].tolist() == [7, 5]
+    assert found["scores"].tolist() == [[-0.5, -0.5], [0.5, 0.5]]  # good: -1 and 0 of its two means, bad: 1 and -2
+
+
+def test_sentences_are_short_and_spelled_as_one_writes() -> None:
+    lines = ["it 's a quiet , odd film . it wo n't last !", "too short", "no stop at the end of this"]
+    found = soft_targets.sentences(lines, 10, random.Random(0))
+    assert set(found) <= {"It's a quiet, odd film.", "It won't last!", "No stop at the end of this."}
+    assert len(found) >= 2
+
+
+@pytest.fixture
+def told(tmp_path: Path) -> Path:
+    """Sentences of two kinds, for which a larger model wants one of two words."""
+    folder, bert = tmp_path / "targets", tmp_path / "bert"
+    folder.mkdir()
+    families.build("bert", bert)
+    _, tokenizer = families_model(bert)
+    words = torch.tensor(tokenizer.convert_tokens_to_ids(["great", "bad"]))
+    texts = ["the film was good", "a plot"]
+    scores = torch.tensor([[2.0, -2.0], [-2.0, 2.0]]).half()
+    save_file({"scores": scores, "words": words}, folder / "opinion.safetensors")
+    about = {"texts": texts, "fill": ["{text} It was [MASK].", "Just [MASK]! | {text}"]}
+    (folder / "opinion.json").write_text(json.dumps(about))
+    return folder
+
+
+def families_model(folder: Path) -> tuple[Any, Any]:
+    from transformers import AutoModelForMaskedLM, AutoTokenizer
+
+    return AutoModelForMaskedLM.from_pretrained(folder), AutoTokenizer.from_pretrained(folder)
+
+
+def arguments(folder: Path, *more: str) -> Any:
+    return pretrain.parse(["corpus", "out", "--block", "24", "--soft-targets", str(folder), "--soft-batch", "8", *more])
+
+
+def test_prompts_are_filled_and_cut_in_the_text(told: Path) -> None:
+    _, tokenizer = families_model(told.parent / "bert")
+    soft = SoftTargets(told, tokenizer, arguments(told))
+    batch = soft[3]
+    assert all(torch.equal(batch[name], values) for name, values in soft[3].items())
+    assert batch["wanted"].shape == (8, 2) and (batch["wanted"].max(1).values > 0.99).all()  # sharpened: 4 against -4
+    assert (batch["input_ids"].flatten()[batch["chosen"]] == tokenizer.mask_token_id).all() and len(
+        batch["chosen"]
+    ) == 8
+    ids, second = soft.prompt("Just [MASK]! | {text}", "a plot " * 30)
+    separators = [place for place, token in enumerate(ids) if token == tokenizer.sep_token_id]
+    assert len(ids) == 24 and separators == [second - 1, 23]
+    with pytest.raises(UserError, match="which scripts/soft_targets"):
+        SoftTargets(told.parent / "bert" / "none", tokenizer, arguments(told))
+
+
+def test_a_model_learns_soft_targets(told: Path, tmp_path: Path) -> None:
+    (tmp_path / "corpus").mkdir()
+    (tmp_path / "corpus" / "text.txt").write_text("the film was good . a plot this story is bad !\n" * 60)
+    out = tmp_path / "out"
+    start = [
+        "--init-from",
+        str(told.parent / "bert"),
+        "--soft-targets",
+        str(told),
+        "--soft-batch",
+        "8",
+        "--threads",
+        "1",
+    ]
+    options = ["--block", "24", "--steps", "40", "--lr", "1e-2", "--batch", "4"]
+    assert pretrain.main([str(tmp_path / "corpus"), str(out), *start, *options]) == 0
+    model, tokenizer = families_model(out)
+    words = load_file(told / "opinion.safetensors")["words"]
+    for text, wanted in {"the film was good": 0, "a plot": 1}.items():
+        inputs = tokenizer(f"{text} It was [MASK].", return_tensors="pt")
+        with torch.no_grad():
+            logits = model.eval()(**inputs).logits[inputs["input_ids"] == tokenizer.mask_token_id]
+        assert logits[0, words].argmax() == wanted
+        loss = divergence(logits, {"words": words, "wanted": torch.eye(2)[[wanted]]})
+        torch.testing.assert_close(loss, -logits[:, words].log_softmax(-1)[0, wanted])
