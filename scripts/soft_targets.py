@@ -4,9 +4,10 @@
     corpus folder ─► sentences ─► the larger model's next word after each of several prompts ─► targets folder
 
 A decoder-only model reads a sentence and goes on after " It was", " In short:" and the like. The log-probability of
-each word of the smaller model's vocabulary, less its mean over all sentences (so that no word is likelier by itself, as
-in Zhao et al. 2021), and averaged over the prompts, says what the sentence makes of the word: the distillation of
-Hinton et al. (2015), of a prompt's mask alone. No label is seen, and no text of a data set: `--avoid` its test files.
+each word of the smaller model's vocabulary, less its mean over all sentences or those of its file (so that no word is
+likelier by itself, as in Zhao et al. 2021), and averaged over the prompts, says what the sentence makes of the word:
+the distillation of Hinton et al. (2015), of a prompt's mask alone. No label is seen, and no text of a data set:
+`--avoid` its test files.
 
     python scripts/soft_targets.py corpus/ targets/ --teacher smollm2/ --student models/small
     python scripts/pretrain.py corpus/ models/better --init-from models/small --soft-targets targets/
@@ -110,9 +111,11 @@ class Teacher:
             yield some, self.next_words([texts[i] for i in some], prompts)
 
 
-def targets(teacher: Teacher, texts: list[str], prompts: list[str], keep: int, always: set[str]) -> dict[str, Any]:
-    """scores [N, K]: centred log-probabilities, the mean over the prompts; words [K]: the student's ids. Kept are the
-    words that are the likeliest in the mean, and those of `always`."""
+def targets(
+    teacher: Teacher, texts: list[str], groups: list[str], prompts: list[str], keep: int, always: set[str]
+) -> dict[str, Any]:
+    """scores [N, K]: log-probabilities less their mean in a text's group, the mean over the prompts; words [K]: the
+    student's ids. Kept are the words that are the likeliest in the mean, and those of `always`."""
     answers = torch.empty(len(texts), len(prompts), len(teacher.words), dtype=torch.float16)
     done = 0
     for numbers, scores in teacher.ask(texts, prompts):
@@ -120,10 +123,13 @@ def targets(teacher: Teacher, texts: list[str], prompts: list[str], keep: int, a
         done += len(numbers)
         print(f"\r{done:,} of {len(texts):,} sentences", end="", file=sys.stderr, flush=True)
     print(file=sys.stderr)
-    mean = torch.stack([part.float().mean(0) for part in answers.unbind(1)])  # [A, W]
-    likely = set(mean.mean(0).topk(min(keep, len(teacher.words))).indices.tolist())
+    mean = sum(part.float().mean(0) for part in answers.unbind(1))  # [W]
+    likely = set(mean.topk(min(keep, len(teacher.words))).indices.tolist())
     kept = torch.tensor(sorted(likely | {i for i, word in enumerate(teacher.words) if word in always}))
-    scores = sum(part[:, kept].float() - mean[i, kept] for i, part in enumerate(answers.unbind(1))) / len(prompts)
+    scores = answers[:, :, kept].float().mean(1)
+    for group in set(groups):
+        own = torch.tensor([i for i, name in enumerate(groups) if name == group])
+        scores[own] -= scores[own].mean(0)
     return {"scores": scores.half().contiguous(), "words": teacher.student_ids[kept]}
 
 
@@ -157,7 +163,9 @@ def main(argv: Sequence[str] | None = None) -> int:
             drawn, left_out = leave_out(drawn, args.avoid)
             texts = [text for some in drawn.values() for text in some]
             print(f"{name}: {len(texts):,} sentences, {sum(left_out.values())} left out", flush=True)
-            save_file(targets(teacher, texts, kind["ask"], args.keep, args.words), args.out / f"{name}.safetensors")
+            groups = [file if kind["centre"] == "file" else "" for file, some in drawn.items() for _ in some]
+            found = targets(teacher, texts, groups, kind["ask"], args.keep, args.words)
+            save_file(found, args.out / f"{name}.safetensors")
             about = {"fill": kind["fill"], "ask": kind["ask"], "left_out": left_out, "texts": texts}
             (args.out / f"{name}.json").write_text(json.dumps(about, ensure_ascii=False), encoding="utf-8")
     except (UserError, OSError, ValueError) as error:

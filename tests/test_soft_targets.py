@@ -50,9 +50,14 @@ def test_targets_are_centred_and_the_mean_of_the_prompts() -> None:
             yield [1], torch.tensor([[[-1.0, -4.0, -9.0], [-1.0, -2.0, -9.0]]])
             yield [0], torch.tensor([[[-3.0, -2.0, -9.0], [-1.0, -6.0, -9.0]]])
 
-    found = soft_targets.targets(Told(), ["a", "b"], ["p", "q"], keep=1, always={"bad"})  # type: ignore[arg-type]
-    assert found["words"].tolist() == [7, 5]
-    assert found["scores"].tolist() == [[-0.5, -0.5], [0.5, 0.5]]  # good: -1 and 0 of its two means, bad: 1 and -2
+    def centred(*groups: str) -> dict[str, Any]:
+        told: Any = Told()
+        return soft_targets.targets(told, ["a", "b"], list(groups), ["p", "q"], keep=1, always={"bad"})
+
+    together = centred("", "")
+    assert together["words"].tolist() == [7, 5]
+    assert together["scores"].tolist() == [[-0.5, -0.5], [0.5, 0.5]]  # good: -2 and -1, bad: -4 and -3 over the prompts
+    assert centred("one file", "another")["scores"].tolist() == [[0, 0], [0, 0]]
 
 
 def test_sentences_are_short_and_spelled_as_one_writes() -> None:
