@@ -59,7 +59,7 @@ def zero_shot(config: PetConfig, context: methods.Context, test: Split) -> np.nd
 
     It is asked before anything trains. None where nothing trains, or there is no prompt.
     """
-    if not config.method.uses_model or not config.tuning.uses_prompt or not resolve.trains(config):
+    if not resolve.uses_prompt(config) or not resolve.trains(config):
         return None
     untrained = replace(config, tuning=option("tuning", "zero_shot"), ensemble=option("ensemble", "none"))
     with context.clock.phase("zero-shot"):

@@ -77,6 +77,10 @@ OF_ONE: dict[str, tuple[str, ...]] = {
     "patterns_listed": (*_TWO, "ensemble.weights=[1,3]", "tuning=lora"),
     "patterns_seeds": (*_TWO, "ensemble.seeds=2"),
     "patterns_averaged": (*_TWO, "ensemble.seeds=2", "ensemble.average=weights"),
+    "sentence_lr": ("method=sentence_lr",),
+    "lexicon": ("method=lexicon", f"method.words={HERE / 'tastes.tsv'}"),
+    "cnn": ("method=cnn",),
+    "bilstm": ("method=bilstm", "method.vectors=model"),
     "pet_from_nothing": ("ensemble=pet", *_PET, "data.shots=0", "ensemble.student=[p1,v1]"),
 }
 OF_OTHER_MODELS: dict[str, tuple[str, ...]] = {

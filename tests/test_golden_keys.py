@@ -296,6 +296,17 @@ _ENSEMBLE: dict[str, dict[str, Move]] = {
         "first": Move("4", (*_IPET, "data.shots=0"), {"soft_labels": OTHER}),
     },
 }
+_TASTES = f"method.words={DATA.parent / 'tastes.tsv'}"
+_NETWORK = {
+    "vectors": Move("model"),
+    "limit": Move("2", (f"method.vectors={DATA.parent / 'words.vec'}",), {"metrics.unknown_words": OTHER}),
+    "width": Move("20"),
+    "static": Move("true"),
+    "dropout": Move("0.1"),
+    "learning_rate": Move("0.0123", shows={"metrics.learning_rate": OTHER, "predictions": OTHER}),
+    "epochs": Move("2", ("trainer.max_steps=null", "method.min_steps=1"), {"metrics.steps": 2}, ()),
+    "min_steps": Move("1", ("trainer.max_steps=null", "method.epochs=2"), {"metrics.steps": 2}, ()),
+}
 _METHOD: dict[str, dict[str, Move]] = {
     "prompt": {},
     "tfidf": {
@@ -305,6 +316,19 @@ _METHOD: dict[str, dict[str, Move]] = {
         "strength": Move("0.1", ("data.shots=1",), {"metrics.strength": (10.0, 0.1), "predictions": OTHER}),
         "folds": Move("2", shows={"metrics.folds": (4, 2), "predictions": OTHER}),
     },
+    "sentence_lr": {
+        "pooling": Move("cls"),
+        "normalise": Move("false"),
+        "strengths": Move("[0.01,0.1]", shows={"metrics.strength": OTHER, "predictions": OTHER}),
+        "strength": Move("0.1", ("data.shots=1",), {"metrics.strength": (10.0, 0.1), "predictions": OTHER}),
+        "folds": Move("2", shows={"metrics.folds": (4, 2)}),
+    },
+    "lexicon": {
+        "words": Move(str(DATA.parent / "tastes.jsonl"), (_TASTES,)),
+        "anchor": Move("0.01", (_TASTES,)),
+    },
+    "cnn": {**_NETWORK, "windows": Move("[1]"), "filters": Move("7")},
+    "bilstm": {**_NETWORK, "hidden": Move("7"), "pooling": Move("mean")},
 }
 _MODEL: dict[str, dict[str, Move]] = {
     "random": {"learning_rate": Move("0.02", shows={"metrics.learning_rate": (1e-3, 0.02), "predictions": OTHER})},

@@ -54,11 +54,16 @@ OF_BERT: dict[str, tuple[str, ...]] = {
     "words": ("ensemble=words", "ensemble.patterns=[p0]", "tuning=soft_prompt"),
     "pet": ("ensemble=pet", *_PET),
     "pet_of_adapters": ("ensemble=pet", *_PET, "tuning=lora", "ensemble.student=[p1,v2]"),
+    "sentence_lr": ("method=sentence_lr",),
+    "cnn": ("method=cnn", "method.vectors=model"),
+    "bilstm": ("method=bilstm", "method.vectors=model", "method.static=true", "data.shots=2", "data.dev_shots=2"),
     "ipet": ("ensemble=ipet", *_PET, "data.shots=2", "ensemble.generations=1", "ensemble.growth=1.5"),
 }
 RUNS: dict[str, tuple[str, tuple[str, ...]]] = {
     **{f"{kind}-{name}": (kind, own) for kind in ("bert", "gpt2", "t5", "bart") for name, own in MODES.items()},
     **{f"bert-{name}": ("bert", own) for name, own in OF_BERT.items()},
+    "gpt2-sentence_lr": ("gpt2", ("method=sentence_lr",)),
+    "t5-sentence_lr": ("t5", ("method=sentence_lr", "method.pooling=cls")),
     "gpt2-bitfit": ("gpt2", ("tuning=bitfit",)),
     "gpt2-patterns_shared": ("gpt2", ("ensemble=patterns_shared", "ensemble.patterns=[p0,p2]")),
     "t5-patterns": ("t5", ("ensemble=patterns", *_TWO)),

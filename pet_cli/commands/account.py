@@ -77,11 +77,12 @@ def _task(config: Mapping[str, Any]) -> str:
 
 def _model(config: Mapping[str, Any], metrics: Mapping[str, Any]) -> str:
     model = metrics.get("model")
-    how = f"tuning={config['tuning']['name']}"
+    method, tuning = config["method"]["name"], config["tuning"]["name"]
+    how = f"tuning={tuning}" if tuning != "none" else f"method={method}"
     if _several(config):
         how += f", ensemble={config['ensemble']['name']}"
     if model is None:
-        return f"method={config['method']['name']}, no language model"
+        return f"method={method}, no language model"
     return f"{model['name']} ({model['kind']}, {_count(model['parameters'])} parameters), {how}"
 
 
@@ -92,7 +93,7 @@ def _several(config: Mapping[str, Any]) -> bool:
 
 def _uses_prompts(config: Mapping[str, Any]) -> bool:
     """Whether patterns make a difference: not to a method without a language model, nor to a classifier."""
-    if not registry.settings_class("method", config["method"]["name"]).uses_model:
+    if not registry.settings_class("method", config["method"]["name"]).tunes:
         return False
     return bool(registry.settings_class("tuning", config["tuning"]["name"]).uses_prompt)
 

@@ -104,7 +104,7 @@ def _trained(folder: Path) -> tuple[SoftLearner, Tensor]:
     from pet_cli.tuning.soft import SoftLearner
 
     config = saved_config(folder)
-    if not config.method.uses_model:
+    if not config.method.tunes:
         raise UserError(f"{folder}: method={config.method.name} has no prompt to explain.")
     if config.ensemble.several:
         raise UserError(f"{folder} is an ensemble: explain one of its members, in {folder}/members.")

@@ -29,9 +29,10 @@ MAPPINGS = ("verbalizer", "data.fields", "data.labels")
 _LISTS = (
     *("ensemble.patterns", "ensemble.pvps", "ensemble.verbalizers", "ensemble.weights", "ensemble.student"),
     *("tuning.targets", "task.metrics", "method.words", "method.characters", "method.strengths"),
+    "method.windows",
 )
 _FUNCTION = re.compile(r"(choice|glob|range|interval|shuffle|sort|tag)\(")
-_PATHS = ("data.path", "model.name", "found", "hydra.run.dir", "hydra.sweep.dir")
+_PATHS = ("data.path", "model.name", "method.vectors", "found", "hydra.run.dir", "hydra.sweep.dir")
 
 
 def prepare(argv: Sequence[str]) -> list[str]:

@@ -54,7 +54,7 @@ def folder_name(overrides: str) -> str:
 def way(method: str, tuning: str) -> str:
     """What a single run's folder is called after: its tuning mode, or the method that has none."""
     known = method in registry.KINDS["method"]
-    return tuning if not known or registry.settings_class("method", method).uses_model else method
+    return tuning if not known or registry.settings_class("method", method).tunes else method
 
 
 OmegaConf.register_new_resolver("pet_folder", folder_name, replace=True)

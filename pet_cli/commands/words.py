@@ -50,7 +50,7 @@ class _Asked:
 
 def _prompts(config: PetConfig) -> Iterator[PetConfig]:
     """The configurations of single prompts with label words that a run asks."""
-    if not config.method.uses_model or not config.tuning.uses_prompt or config.task.target == "choice":
+    if not resolve.uses_prompt(config) or config.task.target == "choice":
         return
     if not config.ensemble.several:
         yield config

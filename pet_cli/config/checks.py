@@ -22,8 +22,9 @@ from pet_cli.config.resolve import (
     weighing,
 )
 from pet_cli.config.schema import PetConfig
-from pet_cli.errors import Unfit, UserError, not_allowed
+from pet_cli.errors import Unfit, UserError, choices, not_allowed
 from pet_cli.tasks.readers import check as check_reader
+from pet_cli.tasks.targets import TARGETS
 
 
 def check(config: PetConfig, *, learns: bool = True) -> None:
@@ -42,13 +43,16 @@ def check(config: PetConfig, *, learns: bool = True) -> None:
         config.found.check_task(config.task.name, labels(config), list(config.task.fields))
     metrics(config)
     check_reader(config.task.reader)
-    if config.task.target != "label":
-        for key, name, given in (
-            ("method", "a linear model", not config.method.uses_model),
-            ("ensemble", "iPET, which labels texts for its members,", isinstance(config.ensemble, IpetEnsemble)),
-        ):
-            if given:
-                raise Unfit(f"{key}: {name} is only for task.target=label, not {config.task.target}.")
+    if config.task.target not in config.method.targets and config.task.target in TARGETS:
+        raise Unfit(
+            f"method={config.method.name} is only for task.target={choices(config.method.targets)}, not "
+            f"{config.task.target}."
+        )
+    if config.task.target != "label" and isinstance(config.ensemble, IpetEnsemble):
+        raise Unfit(
+            f"ensemble: iPET, which labels texts for its members, is only for task.target=label, not "
+            f"{config.task.target}."
+        )
     if (config.task.candidates is None) == (config.task.target == "choice"):
         raise UserError(
             f"task.candidates={config.task.candidates} with task.target={config.task.target}: a choice names the "
@@ -56,8 +60,8 @@ def check(config: PetConfig, *, learns: bool = True) -> None:
         )
     if config.trainer.class_weights != "none" and config.task.target != "label":
         raise UserError(f"trainer.class_weights={config.trainer.class_weights}: only for task.target=label.")
-    if not config.method.uses_model:
-        _check_features(config)
+    if not config.method.tunes:
+        _check_untuned(config)
     elif config.ensemble.several:
         _check_ensemble(config, config.ensemble)
     elif config.tuning.uses_prompt:
@@ -68,7 +72,7 @@ def check(config: PetConfig, *, learns: bool = True) -> None:
 
 def _check_shots(config: PetConfig) -> None:
     """Without labeled examples there is what learns nothing from any, and PET, whose members may be untrained."""
-    if config.data.shots != 0 or config.ensemble.distils:
+    if config.data.shots != 0 or config.ensemble.distils or config.method.from_nothing:
         return
     if trains(config) or weighing(config) is not None:
         raise Unfit("data.shots=0: must be at least 1, or null, which takes all; none at all is tuning=zero_shot.")
@@ -84,14 +88,15 @@ def _check_labels(config: PetConfig) -> None:
         raise UserError("task.labels: a task needs at least two labels; name them by verbalizer= or data.labels=.")
 
 
-def _check_features(config: PetConfig) -> None:
-    """A method without a language model has no members to combine, and always learns from examples."""
+def _check_untuned(config: PetConfig) -> None:
+    """A method without prompts has no members to combine."""
     if config.ensemble.several:
         raise Unfit(
             f"ensemble={config.ensemble.name} varies prompts, and method={config.method.name} has none; "
             "leave one of them out."
         )
     _check_labels(config)
+    config.method.check_labels("method", labels(config))
 
 
 def _check_fields(config: PetConfig) -> None:

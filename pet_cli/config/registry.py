@@ -50,6 +50,10 @@ KINDS: dict[str, dict[str, Kind]] = {
     "method": {
         "prompt": _method("PromptSettings", "prompted:PromptMethod"),
         "tfidf": _method("TfidfSettings", "tfidf:TfidfMethod"),
+        "lexicon": _method("LexiconSettings", "lexicon:LexiconMethod"),
+        "sentence_lr": _method("SentenceLrSettings", "sentence_lr:SentenceLrMethod"),
+        "cnn": _method("CnnSettings", "cnn:CnnMethod"),
+        "bilstm": _method("BilstmSettings", "bilstm:BilstmMethod"),
     },
     "tuning": {
         "zero_shot": _tuning("ZeroShotTuning", "zero_shot:ZeroShotLearner"),

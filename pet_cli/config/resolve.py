@@ -65,7 +65,12 @@ def member_config(config: PetConfig, pattern: Any, verbalizer: Any, seed: int | 
 
 def trains(config: PetConfig) -> bool:
     """Whether a run has anything to train: of the model, or of the verbalizer alone; features always."""
-    return not config.method.uses_model or config.tuning.trains or config.scoring.trains
+    return not config.method.tunes or config.tuning.trains or config.scoring.trains
+
+
+def uses_prompt(config: PetConfig) -> bool:
+    """Whether a run reads a template and label words, and not the plain text."""
+    return bool(config.method.tunes and config.tuning.uses_prompt)
 
 
 def labels(config: PetConfig) -> list[str]:

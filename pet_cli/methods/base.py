@@ -19,6 +19,7 @@ from pet_cli.base.progress import Progress
 from pet_cli.config import resolve
 from pet_cli.config.schema import PetConfig
 from pet_cli.data.examples import Split
+from pet_cli.errors import UserError
 from pet_cli.runs.session import Session
 
 CHUNK = 2048
@@ -72,6 +73,14 @@ class Method(ABC):
         Nothing is learned from `test`; a method that cannot keep its parts at hand, as an ensemble its members, asks
         each of them about it as soon as that is trained.
         """
+
+    def sample(self, splits: Mapping[str, Split]) -> Split:
+        """The training examples. Raises `UserError` where there are none."""
+        train = splits.get("train")
+        if not train:
+            name = self.config.method.name
+            raise UserError(f"method={name} learns from labeled examples alone: give a training split, data.shots=N.")
+        return train
 
     @abstractmethod
     def predict(self, split: Split) -> np.ndarray:

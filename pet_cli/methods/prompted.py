@@ -109,11 +109,12 @@ def facts(
     }
     if test:
         found["unknown_tokens"] = round(unknown_share(learner.lm, test), 4)
-    if trained is None:
-        return found
-    report, how = trained
-    return found | {
-        "trained_parameters": learner.trained_parameters(),
+    return found | ({"trained_parameters": learner.trained_parameters()} | trained_facts(*trained) if trained else {})
+
+
+def trained_facts(report: TrainReport, how: TrainSettings) -> dict[str, Any]:
+    """What the metrics say of a training."""
+    return {
         "steps": how.steps,
         "learning_rate": how.learning_rate,
         "first_loss": report.losses[0] if report.losses else None,
@@ -135,8 +136,11 @@ def unknown_share(lm: LanguageModel, split: Split, most: int = 256) -> float:
 
 def with_saved_model(folder: Path, config: PetConfig) -> PetConfig:
     """The settings with the model that a run saved in its folder in place of the one that it began with."""
-    if not config.tuning.changes_model:
-        return config
+    return saved_model(folder, config) if config.tuning.changes_model else config
+
+
+def saved_model(folder: Path, config: PetConfig) -> PetConfig:
+    """The settings with the trained model in a run's folder. Raises `UserError` where none was saved."""
     if not (folder / "model").is_dir():
         raise UserError(
             f"{folder}: the trained model was not saved (in a sweep it is on request). "
@@ -145,16 +149,21 @@ def with_saved_model(folder: Path, config: PetConfig) -> PetConfig:
     return replace(config, model=replace(config.model, name=str(folder / "model"), revision=None))
 
 
+def max_length(config: PetConfig, lm: LanguageModel) -> int:
+    """The most tokens of an input. Raises `UserError` for more than the model takes."""
+    found = config.trainer.max_length or min(256, lm.positions)
+    if found > lm.positions:
+        raise UserError(f"trainer.max_length={found}: the model takes at most {lm.positions} tokens.")
+    return found
+
+
 def build_learner(config: PetConfig, lm: LanguageModel, session: Session) -> Learner:
     """The tuning mode's learner on a model. Raises `UserError` for words or lengths the model cannot take."""
-    max_length = config.trainer.max_length or min(256, lm.positions)
-    if max_length > lm.positions:
-        raise UserError(f"trainer.max_length={max_length}: the model takes at most {lm.positions} tokens.")
     cls = learner_class(config.tuning)
     options: dict[str, Any] = {
         "settings": config.tuning,
         "labels": resolve.labels(config),
-        "max_length": max_length,
+        "max_length": max_length(config, lm),
         "batch_size": config.trainer.eval_batch_size,
         "memo": session.memo,
     }
@@ -171,16 +180,8 @@ def train_settings(config: PetConfig, lm: LanguageModel, n: int) -> TrainSetting
     """Resolves what the configuration leaves open: steps by the number of examples, the learning rate by the model."""
     trainer = config.trainer
     rate = trainer.learning_rate or config.tuning.learning_rate or config.model.learning_rate
-    return TrainSettings(
-        steps=steps_for(n, trainer.max_steps, trainer.batch_size, config.tuning),
-        learning_rate=rate or lm.default_learning_rate,
-        batch_size=trainer.batch_size,
-        weight_decay=trainer.weight_decay,
-        warmup=trainer.warmup,
-        grad_clip=trainer.grad_clip,
-        seed=trainer.seed,
-        eval_every=trainer.eval_every,
-    )
+    steps = steps_for(n, trainer.max_steps, trainer.batch_size, config.tuning)
+    return TrainSettings.of(trainer, steps, rate or lm.default_learning_rate)
 
 
 @dataclass(frozen=True)

@@ -118,6 +118,14 @@ class LanguageModel(ABC):
         """
         return hidden[:, 0]
 
+    def pooled(self, batch: Batch, pooling: str) -> Tensor:
+        """One state for each input, `[batch, hidden]`, float32: `mean`, that of all its tokens, or `cls`, `summary`."""
+        hidden = self.encode(batch).float()
+        if pooling == "mean":
+            mask = batch.attention_mask.unsqueeze(-1).float()
+            return (hidden * mask).sum(1) / mask.sum(1)
+        return self.summary(hidden, batch)
+
     @abstractmethod
     def states(self, batch: Batch, embeds: Tensor | None = None) -> Tensor:
         """The states that predict what stands at the masks, `[batch, masks, hidden]`, float32."""

@@ -40,7 +40,7 @@ def account(
             "zero_shot": None if zero_shot is None else score(config, test, zero_shot),
         },
     }
-    if config.method.uses_model and config.tuning.uses_prompt:
+    if resolve.uses_prompt(config):
         shown = splits["train"].examples[0] if splits.get("train") else test.examples[0]
         found["template"] = fill(resolve.prompt_template(config), shown.fields)
         if config.task.target != "choice":

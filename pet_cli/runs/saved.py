@@ -10,8 +10,8 @@ from pet_cli.config.schema import PetConfig
 from pet_cli.errors import UserError, choices
 from pet_cli.runs import store
 
-_NONE = {"model": "none", "tuning": "zero_shot", "ensemble": "none"}
-"""What a run without a language model does not name, since it has none."""
+_NONE = {"tuning": "zero_shot", "ensemble": "none"}
+"""What a run that tunes no language model does not name, since it has none."""
 
 
 def saved_config(folder: Path) -> PetConfig:
@@ -27,7 +27,7 @@ def saved_config(folder: Path) -> PetConfig:
     try:
         values = {"method": {"name": "prompt"}, **values}  # all there was where a run's folder does not say so
         values["scoring"] = {"name": "words", **values.get("scoring", {})}
-        if not registry.settings_class("method", values["method"]["name"]).uses_model:
+        if not registry.settings_class("method", values["method"]["name"]).tunes:
             values |= {group: {"name": name} for group, name in _NONE.items()}
         return typed(values)
     except (UserError, KeyError, TypeError) as error:

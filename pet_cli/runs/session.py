@@ -63,7 +63,7 @@ class Session:
         model = config.model
         stamp = places.stamp(model.name)
         key = (model.name, stamp, model.revision, model.trust_remote_code, config.device, config.precision)
-        head = config.tuning.uses_prompt
+        head = resolve.uses_prompt(config)
 
         def make() -> LanguageModel:
             whole = cast("LanguageModel | None", self._models.known((*key, True)))
@@ -90,7 +90,7 @@ class Session:
     @staticmethod
     def device(config: PetConfig) -> str:
         """Where a run of the configuration computes, such as `cpu` or `cuda:0`."""
-        if not config.method.uses_model:
+        if not config.method.uses_torch:
             return "cpu"
         from pet_cli.models.loading import pick_device
 

@@ -35,18 +35,30 @@ def plain(config: PetConfig) -> dict[str, Any]:
     A model's folder is given in full, so that the run can be asked from anywhere.
     """
     values = asdict(config)
-    for key in ("baseline", "resume", "save_model", *(() if config.method.uses_model else _OF_MODELS)):
+    for key in ("baseline", "resume", "save_model", *(() if config.method.tunes else _OF_MODELS)):
         del values[key]
+    if not config.method.tunes:
+        values |= {group: {"name": "none"} for group in ("tuning", "ensemble")}
     if config.method.uses_model:
         values["model"]["name"] = places.located(config.model.name)
     else:
-        values |= {group: {"name": "none"} for group in ("model", "tuning", "ensemble")}
+        values["model"] = {"name": "none"}
+    if config.method.file is not None:
+        values["method"][config.method.file_key] = str(Path(config.method.file).expanduser().resolve())
     return values
 
 
 def computed(config: PetConfig) -> dict[str, Any]:
     """The configuration as plain values, as far as it decides what is computed."""
     return {key: value for key, value in plain(config).items() if key not in LEFT_OUT}
+
+
+def file_stamp(config: PetConfig) -> str | None:
+    """Identifies the file of the user's own that a method reads by its size and time; None where it reads none."""
+    if config.method.file is None:
+        return None
+    path = Path(config.method.file).expanduser()
+    return f"{path.stat().st_size} {path.stat().st_mtime_ns}" if path.is_file() else None
 
 
 def model_stamp(config: PetConfig) -> str | None:
@@ -70,6 +82,8 @@ def fingerprint(config: PetConfig, *, members_only: bool = False) -> str:
     values = computed(config)
     if members_only:
         values["ensemble"] = {k: v for k, v in values["ensemble"].items() if k not in _AFTER_MEMBERS}
+    if stamp := file_stamp(config):
+        values["file"] = stamp
     text = json.dumps([values, model_stamp(config), __version__], sort_keys=True, default=str)
     return hashlib.sha256(text.encode()).hexdigest()[:16]
 

@@ -1,18 +1,18 @@
-"""The training loop: one for every tuning mode."""
+"""The training loop: one for every tuning mode, and for networks from scratch."""
 
 from __future__ import annotations
 
 import contextlib
 import math
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence, Sized
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol
 
 import torch
 from torch import Tensor, nn
 
+from pet_cli.config.schema import TrainerConfig
 from pet_cli.errors import UserError
-from pet_cli.tuning.base import Encoded, Learner
 
 
 @dataclass(frozen=True)
@@ -28,6 +28,20 @@ class TrainSettings:
     seed: int = 13
     eval_every: int = 20
 
+    @classmethod
+    def of(cls, trainer: TrainerConfig, steps: int, learning_rate: float) -> TrainSettings:
+        """As `trainer` says, once steps and learning rate are known."""
+        return cls(
+            steps=steps,
+            learning_rate=learning_rate,
+            batch_size=trainer.batch_size,
+            weight_decay=trainer.weight_decay,
+            warmup=trainer.warmup,
+            grad_clip=trainer.grad_clip,
+            seed=trainer.seed,
+            eval_every=trainer.eval_every,
+        )
+
 
 @dataclass(frozen=True)
 class TrainReport:
@@ -36,6 +50,38 @@ class TrainReport:
     losses: list[float]
     dev_score: float | None = None
     kept_step: int | None = None
+
+
+class Trainable(Protocol):
+    """What the loop trains: a learner on a language model (`tuning/base.py`), or a network.
+
+    Attributes:
+        body: what it may share with others, of which nothing but what trains is to ask for a gradient.
+        on_overflow: what to do where its numbers overflow before anything was trained, in words.
+    """
+
+    @property
+    def device(self) -> torch.device: ...
+
+    @property
+    def body(self) -> nn.Module: ...
+
+    @property
+    def on_overflow(self) -> str: ...
+
+    def begin(self) -> None: ...
+
+    def end(self) -> None: ...
+
+    def training(self) -> contextlib.AbstractContextManager[None]: ...
+
+    def parameter_groups(self, learning_rate: float, /) -> list[dict[str, Any]]: ...
+
+    def loss(
+        self, data: Any, indices: Sequence[int], targets: Tensor, weight: Tensor | None, temperature: float, /
+    ) -> Tensor: ...
+
+    def predict(self, data: Any, /) -> Tensor: ...
 
 
 def seed_everything(seed: int) -> None:
@@ -53,13 +99,13 @@ def batches(n: int, size: int, seed: int) -> Iterator[list[int]]:
 
 
 def train(
-    learner: Learner,
-    data: Encoded,
+    learner: Trainable,
+    data: Sized,
     targets: Tensor,
     settings: TrainSettings,
     *,
     class_weight: Tensor | None = None,
-    dev: tuple[Encoded, Callable[[Tensor], float]] | None = None,
+    dev: tuple[Sized, Callable[[Tensor], float]] | None = None,
     temperature: float = 1.0,
     mlm: Callable[[int], Tensor] | None = None,
     alpha: float = 0.0,
@@ -81,7 +127,7 @@ def train(
     parameters = [p for group in groups for p in group["params"]]
     if not parameters:
         return TrainReport([])
-    device = learner.lm.device
+    device = learner.device
     optimizer = torch.optim.AdamW(
         groups, lr=settings.learning_rate, weight_decay=settings.weight_decay, fused=device.type in ("cpu", "cuda")
     )
@@ -92,7 +138,7 @@ def train(
     losses: list[Tensor] = []
     best: tuple[float, int, list[Tensor]] | None = None
     order = batches(len(data), settings.batch_size, settings.seed)
-    with learner.training(), _only(parameters, learner.lm.model):
+    with learner.training(), _only(parameters, learner.body):
         for step in range(1, settings.steps + 1):
             indices = next(order)
             loss = learner.loss(data, indices, targets[indices], class_weight, temperature)
@@ -126,7 +172,7 @@ _LOOK = 10
 """Steps between looks at the losses on a device, each of which waits for it."""
 
 
-def _check(losses: list[Tensor], learner: Learner, settings: TrainSettings) -> None:
+def _check(losses: list[Tensor], learner: Trainable, settings: TrainSettings) -> None:
     """Raises `UserError` where a loss of the last steps is no number, with the step where that began."""
     last = torch.stack(losses[-_LOOK:]).isfinite().tolist()
     if all(last):
@@ -134,7 +180,7 @@ def _check(losses: list[Tensor], learner: Learner, settings: TrainSettings) -> N
     step = len(losses) - len(last) + last.index(False) + 1
     where = f"The loss is no number (NaN or infinite) from step {step} of {settings.steps} on"
     if step == 1:
-        raise UserError(f"{where}, before anything was trained. {learner.lm.on_overflow}")
+        raise UserError(f"{where}, before anything was trained. {learner.on_overflow}")
     raise UserError(
         f"{where}: training went too far. Give a learning rate below {settings.learning_rate:g} "
         "(trainer.learning_rate), or a smaller trainer.grad_clip."

@@ -90,6 +90,19 @@ class Learner(ABC):
         self.memo = memo or Memo()
         self.encoder = self.make_encoder(lm.adapt(template))
 
+    @property
+    def device(self) -> torch.device:
+        return self.lm.device
+
+    @property
+    def body(self) -> nn.Module:
+        model: nn.Module = self.lm.model
+        return model
+
+    @property
+    def on_overflow(self) -> str:
+        return self.lm.on_overflow
+
     def make_encoder(self, template: Template) -> PromptEncoder:
         return PromptEncoder(self.lm.tokenizer, template, self.max_length, self.lm.mask_token)
 

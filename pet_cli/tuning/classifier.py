@@ -25,11 +25,7 @@ class ClassifierLearner(Learner):
 
     def label_scores(self, encoded: Encoded, indices: Sequence[int]) -> Tensor:
         batch = self.lm.collate([encoded.prompts[i] for i in indices])
-        hidden = self.lm.encode(batch).float()
-        if self.settings.pooling == "mean":
-            mask = batch.attention_mask.unsqueeze(-1).float()
-            return self.linear((hidden * mask).sum(1) / mask.sum(1))  # type: ignore[no-any-return]
-        return self.linear(self.lm.summary(hidden, batch))  # type: ignore[no-any-return]
+        return self.linear(self.lm.pooled(batch, self.settings.pooling))  # type: ignore[no-any-return]
 
     def parameter_groups(self, learning_rate: float) -> list[dict[str, Any]]:
         body = decay_groups(list(self.lm.model.base_model.named_parameters()), learning_rate)
