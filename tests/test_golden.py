@@ -78,6 +78,7 @@ OF_ONE: dict[str, tuple[str, ...]] = {
     "patterns_seeds": (*_TWO, "ensemble.seeds=2"),
     "patterns_averaged": (*_TWO, "ensemble.seeds=2", "ensemble.average=weights"),
     "sentence_lr": ("method=sentence_lr",),
+    "setfit": ("method=setfit",),
     "lexicon": ("method=lexicon", f"method.words={HERE / 'tastes.tsv'}"),
     "cnn": ("method=cnn",),
     "bilstm": ("method=bilstm", "method.vectors=model"),

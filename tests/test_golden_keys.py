@@ -323,6 +323,15 @@ _METHOD: dict[str, dict[str, Move]] = {
         "strength": Move("0.1", ("data.shots=1",), {"metrics.strength": (10.0, 0.1), "predictions": OTHER}),
         "folds": Move("2", shows={"metrics.folds": (4, 2)}),
     },
+    "setfit": {
+        "pooling": Move("cls"),
+        "normalise": Move("false"),
+        "pairs": Move("3", shows={"metrics.last_loss": OTHER}),
+        "most_steps": Move("2", ("trainer.max_steps=null",), {"metrics.steps": (40, 2)}),
+        "learning_rate": Move("0.0123", shows={"metrics.learning_rate": OTHER, "predictions": OTHER}),
+        "dropout": Move("false"),
+        "strength": Move("0.1", shows={"metrics.strength": (1.0, 0.1), "predictions": OTHER}),
+    },
     "lexicon": {
         "words": Move(str(DATA.parent / "tastes.jsonl"), (_TASTES,)),
         "anchor": Move("0.01", (_TASTES,)),

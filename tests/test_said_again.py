@@ -55,6 +55,7 @@ OF_BERT: dict[str, tuple[str, ...]] = {
     "pet": ("ensemble=pet", *_PET),
     "pet_of_adapters": ("ensemble=pet", *_PET, "tuning=lora", "ensemble.student=[p1,v2]"),
     "sentence_lr": ("method=sentence_lr",),
+    "setfit": ("method=setfit",),
     "cnn": ("method=cnn", "method.vectors=model"),
     "bilstm": ("method=bilstm", "method.vectors=model", "method.static=true", "data.shots=2", "data.dev_shots=2"),
     "ipet": ("ensemble=ipet", *_PET, "data.shots=2", "ensemble.generations=1", "ensemble.growth=1.5"),

@@ -109,6 +109,24 @@ class SentenceLrSettings(LinearSettings):
 
 
 @dataclass(kw_only=True)
+class SetfitSettings(MethodSettings):
+    """An encoder trained on pairs of texts, with a linear model on its vectors."""
+
+    pooling: str = one_of("mean", "cls")
+    normalise: bool
+    pairs: int = bounded(1)
+    most_steps: int | None = bounded(1, null="sets no such limit")
+    learning_rate: float | None = rate("takes the model's")
+    dropout: bool
+    strength: float = bounded(0, above=True)
+
+    def steps(self, pairs: int, batch_size: int) -> int:
+        """How many steps of training so many pairs take: one pass, at most `most_steps`."""
+        one_pass = math.ceil(pairs / batch_size)
+        return one_pass if self.most_steps is None else min(one_pass, self.most_steps)
+
+
+@dataclass(kw_only=True)
 class LexiconSettings(MethodSettings):
     """A count of words that a list gives to labels."""
 

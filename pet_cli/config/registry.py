@@ -52,6 +52,7 @@ KINDS: dict[str, dict[str, Kind]] = {
         "tfidf": _method("TfidfSettings", "tfidf:TfidfMethod"),
         "lexicon": _method("LexiconSettings", "lexicon:LexiconMethod"),
         "sentence_lr": _method("SentenceLrSettings", "sentence_lr:SentenceLrMethod"),
+        "setfit": _method("SetfitSettings", "setfit:SetfitMethod"),
         "cnn": _method("CnnSettings", "cnn:CnnMethod"),
         "bilstm": _method("BilstmSettings", "bilstm:BilstmMethod"),
     },

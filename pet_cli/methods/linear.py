@@ -32,24 +32,22 @@ class LinearMethod(Method):
     Attributes:
         weights: `[labels, features]`, float64.
         bias: `[labels]`, float64.
-        strength: the inverse regularisation strength that was taken, and `folds` the parts it was chosen on.
+        strength: the inverse regularisation strength that was taken.
     """
 
     def __init__(self, config: PetConfig, context: Context) -> None:
         super().__init__(config, context)
-        self.settings: LinearSettings = config.method
         self.weights = np.zeros((len(self.labels), 0))
         self.bias = np.zeros(len(self.labels))
         self.strength: float | None = None
-        self.folds = 0
 
     @abstractmethod
     def learned(self, train: Split) -> Any:
         """Learns what features there are from all training examples, and gives theirs."""
 
     @abstractmethod
-    def held_out(self, train: Split, seen: np.ndarray, unseen: np.ndarray) -> tuple[Any, Any]:
-        """The features of both parts of the training examples, by their places, learned from the seen ones alone."""
+    def choose(self, train: Split) -> float:
+        """The inverse regularisation strength for the training examples."""
 
     @abstractmethod
     def features(self, split: Split) -> Any:
@@ -58,7 +56,7 @@ class LinearMethod(Method):
     def fit(self, splits: Mapping[str, Split]) -> None:
         train = self.sample(splits)
         with self.context.clock.phase("train"), self.context.progress.stage("train", len(train)) as advance:
-            self.strength = self._choose(train)
+            self.strength = self.choose(train)
             self.weights, self.bias = self.linear(self.learned(train), np.array(train.gold), self.strength)
             advance(len(train))
 
@@ -72,7 +70,6 @@ class LinearMethod(Method):
             "trained_parameters": int(self.weights.size + self.bias.size),
             "features": int(self.weights.shape[1]),
             "strength": self.strength,
-            "folds": self.folds,
         }
 
     def write(self, folder: Path, metadata: Mapping[str, str] | None = None, **arrays: np.ndarray) -> None:
@@ -94,7 +91,42 @@ class LinearMethod(Method):
         self.weights, self.bias = weights, bias
         return arrays, metadata
 
-    def _choose(self, train: Split) -> float:
+    def linear(self, features: Any, targets: np.ndarray, strength: float) -> tuple[np.ndarray, np.ndarray]:
+        """Weights `[labels, features]` and bias `[labels]` of logistic regression, for all labels of the task."""
+        from sklearn.linear_model import LogisticRegression
+
+        weights = np.zeros((len(self.labels), features.shape[1]))
+        bias = np.full(len(self.labels), _ABSENT)
+        there = np.unique(targets)
+        bias[there] = 0.0
+        if len(there) < 2:
+            return weights, bias
+        balanced = "balanced" if self.config.trainer.class_weights == "balanced" else None
+        model = LogisticRegression(C=strength, max_iter=1000, class_weight=balanced)
+        model.fit(features, targets)
+        if len(there) == 2:  # one score, for the second label against the first
+            weights[there[1]], bias[there[1]] = model.coef_[0], model.intercept_[0]
+        else:
+            weights[there], bias[there] = model.coef_, model.intercept_
+        return weights, bias
+
+
+class ValidatedMethod(LinearMethod):
+    """A linear model whose strength is chosen by cross-validation, on so many `folds`."""
+
+    def __init__(self, config: PetConfig, context: Context) -> None:
+        super().__init__(config, context)
+        self.settings: LinearSettings = config.method
+        self.folds = 0
+
+    @abstractmethod
+    def held_out(self, train: Split, seen: np.ndarray, unseen: np.ndarray) -> tuple[Any, Any]:
+        """The features of both parts of the training examples, by their places, learned from the seen ones alone."""
+
+    def facts(self, test: Split | None = None) -> dict[str, Any]:
+        return super().facts(test) | {"folds": self.folds}
+
+    def choose(self, train: Split) -> float:
         """The regularisation whose models lose least on the examples that they have not seen.
 
         The folds are stratified, and at most as many as the rarest label has examples.
@@ -119,22 +151,3 @@ class LinearMethod(Method):
                 gold = scores[np.arange(len(held)), targets[held]]
                 losses[place] += float((top + np.log(np.exp(scores - top[:, None]).sum(axis=1)) - gold).sum())
         return float(strengths[int(losses.argmin())])
-
-    def linear(self, features: Any, targets: np.ndarray, strength: float) -> tuple[np.ndarray, np.ndarray]:
-        """Weights `[labels, features]` and bias `[labels]` of logistic regression, for all labels of the task."""
-        from sklearn.linear_model import LogisticRegression
-
-        weights = np.zeros((len(self.labels), features.shape[1]))
-        bias = np.full(len(self.labels), _ABSENT)
-        there = np.unique(targets)
-        bias[there] = 0.0
-        if len(there) < 2:
-            return weights, bias
-        balanced = "balanced" if self.config.trainer.class_weights == "balanced" else None
-        model = LogisticRegression(C=strength, max_iter=1000, class_weight=balanced)
-        model.fit(features, targets)
-        if len(there) == 2:  # one score, for the second label against the first
-            weights[there[1]], bias[there[1]] = model.coef_[0], model.intercept_[0]
-        else:
-            weights[there], bias[there] = model.coef_, model.intercept_
-        return weights, bias

@@ -11,11 +11,11 @@ from pet_cli.config.schema import PetConfig
 from pet_cli.data.examples import Split
 from pet_cli.errors import UserError
 from pet_cli.methods.base import Context
-from pet_cli.methods.linear import LinearMethod
+from pet_cli.methods.linear import ValidatedMethod
 from pet_cli.methods.sentences import SentenceEncoder
 
 
-class SentenceLrMethod(LinearMethod):
+class SentenceLrMethod(ValidatedMethod):
     """Each text's vector, computed once in a process, and one weight of each of its numbers for each label."""
 
     def __init__(self, config: PetConfig, context: Context) -> None:

@@ -17,14 +17,14 @@ from pet_cli.config.schema import PetConfig
 from pet_cli.data.examples import Split
 from pet_cli.errors import UserError
 from pet_cli.methods.base import Context
-from pet_cli.methods.linear import LinearMethod
+from pet_cli.methods.linear import ValidatedMethod
 
 if TYPE_CHECKING:
     from scipy.sparse import csr_matrix
     from sklearn.feature_extraction.text import TfidfVectorizer
 
 
-class TfidfMethod(LinearMethod):
+class TfidfMethod(ValidatedMethod):
     """N-grams of each field, weighted by TF-IDF, and one weight of each for each label.
 
     Attributes:
