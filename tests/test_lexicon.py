@@ -21,7 +21,7 @@ LIST = {"good": "positive", "fine": "positive", "not good": "negative", "bad": "
 
 @pytest.fixture
 def words(tmp_path: Path) -> Path:
-    path = tmp_path / "words.jsonl"
+    path = tmp_path / "vocabulary.jsonl"
     path.write_text("".join(json.dumps({"word": word, "label": label}) + "\n" for word, label in LIST.items()))
     return path
 
@@ -92,7 +92,7 @@ def test_a_folder_says_again_what_was_fitted_without_the_list(words: Path, world
     assert isinstance(own, LexiconMethod) and own.weight != 1
     scores = own.predict(Split.passing([{"text": "not good"}, {"text": "good"}]))
     np.testing.assert_array_equal(scores, own.weight * np.array([[0.0, 1.0], [1.0, 0.0]]) + own.bias)
-    (folder / "words.json").write_text('[["good", "sour"]]')
+    (folder / "vocabulary.json").write_text('[["good", "sour"]]')
     code, said = pet("predict", str(folder), "--text", "good")
     assert code == 2 and "damaged" in said and len(said.strip().splitlines()) == 1
 

@@ -28,15 +28,15 @@ class Convolutions(Body):
     def __init__(self, width: int, windows: list[int], filters: int) -> None:
         super().__init__()
         self.convolutions = nn.ModuleList(nn.Conv1d(width, filters, window, padding=window - 1) for window in windows)
+        self.windows = windows
         self.features = filters * len(windows)
 
     def forward(self, vectors: Tensor, lengths: Tensor) -> Tensor:
         across = vectors.transpose(1, 2)
         read = []
-        for convolution in self.convolutions:
+        for window, convolution in zip(self.windows, self.convolutions, strict=True):
             answers = F.relu(convolution(across))  # [texts, filters, words + window - 1]
-            windows = lengths + convolution.kernel_size[0] - 1
-            beyond = torch.arange(answers.shape[2]) >= windows.unsqueeze(1)
+            beyond = torch.arange(answers.shape[2]) >= (lengths + window - 1).unsqueeze(1)
             read.append(answers.masked_fill(beyond.unsqueeze(1).to(answers.device), 0).amax(dim=2))  # none is below 0
         return torch.cat(read, dim=1)
 

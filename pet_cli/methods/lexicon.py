@@ -143,20 +143,21 @@ class LexiconMethod(Method):
         return [f"{self.without:.0%} of the test texts hold no word of the list"]
 
     def save(self, folder: Path, whole: bool = True) -> None:
-        write_json(folder / "words.json", [[" ".join(words), self.labels[i]] for words, i in self.words.items()])
+        write_json(folder / "vocabulary.json", [[" ".join(words), self.labels[i]] for words, i in self.words.items()])
         write_arrays(folder / "trained.safetensors", {"weight": np.array([self.weight]), "bias": self.bias})
 
     @classmethod
     def load(cls, folder: Path, config: PetConfig, context: Context) -> LexiconMethod:
         labels = resolve.labels(config)
         arrays, _ = read_arrays(folder / "trained.safetensors")
+        listed = read_json(folder / "vocabulary.json")
         try:
-            words = {tuple(word.split(" ")): labels.index(label) for word, label in read_json(folder / "words.json")}
+            words = {tuple(word.split(" ")): labels.index(label) for word, label in listed}
             own = cls(config, context, words)
             own.weight, own.bias = float(arrays["weight"][0]), arrays["bias"]
             if own.bias.shape != (len(labels),):
                 raise ValueError(f"{len(own.bias)} biases for {len(labels)} labels")
         except (KeyError, ValueError, TypeError, IndexError, AttributeError) as error:
             path = folder / "trained.safetensors"
-            raise UserError(f"{path} is damaged, or does not belong to words.json beside it: {error}.") from None
+            raise UserError(f"{path} is damaged, or does not belong to vocabulary.json beside it: {error}.") from None
         return own
