@@ -52,7 +52,7 @@ def test_the_loss_is_the_distance_of_cosines_from_one_and_zero(world: World) -> 
 
 def test_training_brings_texts_of_a_label_together_and_leaves_nothing_behind(world: World) -> None:
     session = Session(reuse=True)
-    method = build(world, "method.pairs=4", session=session)
+    method = build(world, "method.pairs=20", session=session)
     before = method.features(SPLIT)
     method.fit({"train": SPLIT})
     after = method.features(SPLIT)
@@ -65,10 +65,10 @@ def test_training_brings_texts_of_a_label_together_and_leaves_nothing_behind(wor
     assert apart(after) > apart(before) + 0.3
     told = method.facts()
     assert (
-        told["steps"] == 6 and told["last_loss"] < told["first_loss"] and told["trained_parameters"] > told["features"]
+        told["steps"] == 30 and told["last_loss"] < told["first_loss"] and told["trained_parameters"] > told["features"]
     )
     assert method.predict(SPLIT).argmax(1).tolist() == SPLIT.gold
-    again = build(world, "method.pairs=4", session=session)  # the model is shared, and as it was
+    again = build(world, "method.pairs=20", session=session)  # the model is shared, and as it was
     np.testing.assert_array_equal(again.features(SPLIT), before)
     again.fit({"train": Split("train", SPLIT.examples[::2])})  # one label alone: no pair of two
     np.testing.assert_array_equal(again.features(SPLIT), before)

@@ -133,7 +133,7 @@ class LexiconMethod(Method):
     def facts(self, test: Split | None = None) -> dict[str, Any]:
         return {
             "trained_parameters": 1 + len(self.bias) if self.fitted else 0,
-            "words": len(self.words),
+            "entries": len(self.words),
             "texts_without_words": round(self.without, 4),
         }
 
