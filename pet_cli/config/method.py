@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 from pet_cli.config.bounds import Settings, bounded, one_of, rate
-from pet_cli.errors import UserError, choices, nearest
+from pet_cli.errors import Unfit, UserError, choices, nearest
 
 POLARITIES = ("negative", "positive")
 """The labels that the shipped list of words knows."""
@@ -112,6 +112,7 @@ class SentenceLrSettings(LinearSettings):
 class SetfitSettings(MethodSettings):
     """An encoder trained on pairs of texts, with a linear model on its vectors."""
 
+    era = "pretraining"
     pooling: str = one_of("mean", "cls")
     normalise: bool
     pairs: int = bounded(1)
@@ -153,7 +154,7 @@ class LexiconSettings(MethodSettings):
     def check_labels(self, key: str, labels: Sequence[str]) -> None:
         if self.words is None and not set(labels) <= set(POLARITIES):
             others = choices(label for label in labels if label not in POLARITIES)
-            raise UserError(
+            raise Unfit(
                 f"{key}={self.name}: the list that comes along knows the labels {choices(POLARITIES)}, not {others}; "
                 f"give one of your own, {key}.words=FILE."
             )

@@ -45,8 +45,8 @@ class Search(Settings):
             raise UserError(f"search={self.name} finds {choices(self.finds)}: pet search {self.finds[0]}.")
         if self.minutes is None and not self.ends:
             raise UserError(f"search={self.name} has no end of its own: give search.minutes or search.steps.")
-        if not config.method.uses_model or not config.tuning.uses_prompt:
-            key = "method" if not config.method.uses_model else "tuning"
+        if not config.method.tunes or not config.tuning.uses_prompt:
+            key = "method" if not config.method.tunes else "tuning"
             raise UserError(f"{key}={getattr(config, key).name}: it has no prompt to search for.")
         if config.ensemble.several:
             raise UserError(f"ensemble={config.ensemble.name}: prompts are searched for one at a time; leave it out.")

@@ -72,9 +72,11 @@ class LinearMethod(Method):
             "strength": self.strength,
         }
 
-    def write(self, folder: Path, metadata: Mapping[str, str] | None = None, **arrays: np.ndarray) -> None:
+    def write(
+        self, folder: Path, arrays: Mapping[str, np.ndarray] | None = None, metadata: Mapping[str, str] | None = None
+    ) -> None:
         """Writes the linear model, and arrays beside it."""
-        own = {**arrays, "weights": self.weights, "bias": self.bias}
+        own = {**(arrays or {}), "weights": self.weights, "bias": self.bias}
         write_arrays(folder / "trained.safetensors", own, metadata)
 
     def read(self, folder: Path) -> tuple[dict[str, np.ndarray], dict[str, str]]:

@@ -40,7 +40,7 @@ class SentenceLrMethod(ValidatedMethod):
         return self.encoder.facts(test) | super().facts(test)
 
     def save(self, folder: Path, whole: bool = True) -> None:
-        self.write(folder, {"model": self.encoder.lm.fingerprint()})
+        self.write(folder, metadata={"model": self.encoder.lm.fingerprint()})
 
     @classmethod
     def load(cls, folder: Path, config: PetConfig, context: Context) -> SentenceLrMethod:

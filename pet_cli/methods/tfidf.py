@@ -56,7 +56,7 @@ class TfidfMethod(ValidatedMethod):
     def save(self, folder: Path, whole: bool = True) -> None:
         terms = {name: list(one.get_feature_names_out()) for name, one in self.vectorizers.items()}
         write_json(folder / "vocabulary.json", terms)
-        self.write(folder, **{f"idf.{name}": np.asarray(one.idf_) for name, one in self.vectorizers.items()})
+        self.write(folder, {f"idf.{name}": np.asarray(one.idf_) for name, one in self.vectorizers.items()})
 
     @classmethod
     def load(cls, folder: Path, config: PetConfig, context: Context) -> TfidfMethod:

@@ -76,9 +76,9 @@ class FileVectors(WordSource):
 
     def vectors(self, words: Sequence[str]) -> Tensor:
         out = torch.zeros(len(words), self.width)
-        known = {i: self._places.get(word, self._places.get(word.lower())) for i, word in enumerate(words)}
-        there = [i for i, place in known.items() if place is not None]
-        out[there] = torch.from_numpy(self._matrix[[known[i] for i in there]]) * self._factor
+        places = [self._places.get(word, self._places.get(word.lower(), -1)) for word in words]
+        there = [i for i, place in enumerate(places) if place >= 0]
+        out[there] = torch.from_numpy(self._matrix[[places[i] for i in there]]) * self._factor
         return out
 
 
