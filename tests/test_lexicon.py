@@ -85,7 +85,7 @@ def test_no_labels_are_needed(words: Path, tmp_path: Path) -> None:
 
 def test_a_folder_says_again_what_was_fitted_without_the_list(words: Path, world: World, tmp_path: Path) -> None:
     listed = tmp_path / "own.tsv"
-    listed.write_text("word\tlabel\ngood\ttasty\nnot good\tbland\nbad\tbland\n")
+    listed.write_text("word\tlabel\ngood\ttasty\nthe\ttasty\nnot good\tbland\na\tbland\n")
     folder = world.train(tmp_path / "run", "method=lexicon", f"method.words={listed}")
     listed.unlink()
     own = methods.load(folder)

@@ -52,7 +52,7 @@ def test_the_loss_is_the_distance_of_cosines_from_one_and_zero(world: World) -> 
 
 def test_training_brings_texts_of_a_label_together_and_leaves_nothing_behind(world: World) -> None:
     session = Session(reuse=True)
-    method = build(world, "method.pairs=20", session=session)
+    method = build(world, "method.pairs=20", "method.strength=100", session=session)
     before = method.features(SPLIT)
     method.fit({"train": SPLIT})
     after = method.features(SPLIT)
