@@ -200,7 +200,7 @@ MISTAKES: list[tuple[dict[str, Any], str]] = [
     ({"tuning": None}, "tuning"),
     ({"ensemble": "pett"}, "ensemble=pett"),
     ({"method": "bert"}, "method=bert"),
-    ({"task": "sst3"}, "sst2"),
+    ({"task": "sst3"}, "sst5"),
     ({"model": 3}, "model=3"),
     ({"settings": {"task.target": "number", "task.range": [0, 5], "task.metrics": ["pearson"]}}, "single label"),
     ({"verbalizer": ["great", "terrible"]}, "verbalizer"),
