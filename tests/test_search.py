@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import gzip
 import json
 import math
+import re
 import shutil
 from collections import Counter
 from collections.abc import Callable
@@ -22,8 +24,14 @@ from pet_cli.config import registry
 from pet_cli.config.build import build, option
 from pet_cli.config.schema import PetConfig
 from pet_cli.data.examples import Example, Split
-from pet_cli.search import scores
+from pet_cli.methods.base import Context
+from pet_cli.prompts.template import Template
+from pet_cli.runs.session import Session
+from pet_cli.search import phrases, scores
 from pet_cli.search.base import Candidate, Looked
+from pet_cli.search.bench import Bench
+from pet_cli.search.edits import Edits
+from pet_cli.search.mining import contexts
 from pet_cli.search.rules import Rules
 
 Searched = Callable[..., tuple[int, str]]
@@ -303,8 +311,6 @@ def test_each_example_is_held_out_once_with_all_labels_in_each_fold(gold: list[i
 
 
 def test_nothing_held_out_is_learned_from(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
-    from pet_cli.runs.session import Session
-
     settings = {"model.name": str(world.model("bert")), "data.path": str(DATA / "meals"), "trainer.max_steps": 1}
     config = build({"task": "meals", "tuning": "head"}, {**settings, "data.shots": 4, "device": "cpu"}, str(CONF))
     session = Session(reuse=True)
@@ -370,3 +376,129 @@ def test_every_line_of_the_rules_is_a_template() -> None:
 @pytest.mark.parametrize("name", registry.SEARCHES)
 def test_a_search_is_listed(name: str) -> None:
     assert name in pet("list", "searches")[1]
+
+
+# --- mining -------------------------------------------------------------------------------------------------------
+
+
+def mined(text: str, word: str, longest: int = 2) -> set[tuple[str, str, bool]]:
+    """The contexts of the only place of a word in a text."""
+    start = text.index(word)
+    return {(one.left, one.right, one.behind) for one in contexts(text, start, start + len(word), longest)}
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("We ate soup. It was good!", {("was ", "!", True), ("It was ", "!", True)}),  # the text goes before
+        ("It was good. We shall come again.", {("It was ", ".", False)}),  # it follows
+        ("Hot soup and it was good", {("was ", ".", True), ("it was ", ".", True)}),  # no stop: as if it were there
+        ("The soup was good enough for two of us.", set()),  # the sentence goes on
+        ("good! We had pie.", {("", "!", False)}),
+        ("We had pie. good!", {("", "!", True)}),
+        ("It was good.", set()),  # there is no text that it belongs to
+        ("We had pie.  Really   good .", {("Really ", " .", True)}),  # spaces are one
+    ],
+)
+def test_the_contexts_of_a_label_word_by_hand(text: str, expected: set[tuple[str, str, bool]]) -> None:
+    assert mined(text, "good") == expected
+
+
+def test_contexts_of_words_of_all_labels_come_first(searched: Searched, data: Path, tmp_path: Path) -> None:
+    corpus = tmp_path / "corpus"
+    corpus.mkdir()
+    shared = ["The soup came late. It tasted good.", "The tea was cold. It tasted bad."] * 2
+    shared += ["The tea was cold. it tasted bad."] * 2
+    of_one = ["A pie. We call that good.", "Rice. We call that great."] * 9
+    (corpus / "one.txt").write_text("\n".join(of_one))
+    with gzip.open(corpus / "two.txt.gz", "wt") as file:
+        file.write("\n".join(shared))
+    (corpus / "left.pdf").write_text("It is good.")
+    code, said = searched(
+        "template", tmp_path / "found", "search=mining", f"search.corpus={corpus}", "search.longest=3"
+    )
+    assert code == 0, said
+    found = {row["written"]: row["origin"] for row in read_rows(tmp_path / "found" / "candidates.jsonl")}
+    assert found["{text} It tasted {mask}."] == "mined, 6 times" and not any("call" in one for one in found)
+
+
+@pytest.mark.parametrize(
+    ("given", "words"),
+    [
+        (("search.corpus=none",), ("search.corpus=none", "no such folder")),
+        (("search.corpus={data}",), ("search.corpus=", "*.txt")),
+        (("data.unlabeled=file",), ("search.corpus", "unlabeled")),
+        (("search=rules", "search.corpus=none"), ("search.corpus", "search=mining")),
+    ],
+)
+def test_mining_says_what_it_lacks(
+    given: tuple[str, ...], words: tuple[str, ...], searched: Searched, data: Path, tmp_path: Path
+) -> None:
+    (data / "unlabeled.jsonl").unlink()
+    own = (one.replace("{data}", str(data)) for one in given)
+    code, said = searched("template", tmp_path / "found", "search=mining", *own)
+    assert code == 2 and len(said.splitlines()) == 1 and all(word in said for word in words), said
+
+
+# --- edits --------------------------------------------------------------------------------------------------------
+
+
+def test_edits_go_on_from_what_was_better_and_tell_which_they_were(searched: Searched, tmp_path: Path) -> None:
+    given = ("search=edits", "search.candidates=null", "search.samples=6", "search.steps=3", "search.patience=9")
+    code, said = searched("template", tmp_path / "found", *given, "search.width=1", "tuning=zero_shot")
+    assert code == 0, said
+    table = [row for row in read_rows(tmp_path / "found" / "candidates.jsonl") if "refused" not in row]
+    worth = {row["written"]: (row["zero_shot"], -row["zero_shot_loss"]) for row in table}
+    best = "{text} It was {mask}."
+    for step in range(1, 4):  # greedy: each step edits the best so far, so each template shares most with it
+        tried = [row["written"] for row in table if row["origin"].endswith(f"step {step}")]
+        assert tried and all(shared(best, one) for one in tried)
+        best = max([best, *tried], key=worth.__getitem__)
+    operations = {row["origin"].partition(",")[0] for row in table if "step" in row["origin"]}
+    assert operations == {"delete", "swap", "substitute", "add"}
+
+
+def shared(template: str, other: str) -> bool:
+    """Whether two templates differ by one phrase at most, or by the order of phrases."""
+    one, two = (Counter(re.findall(r"\{\w+\}|\w+|[^\w\s]", line)) for line in (template, other))
+    return ((one - two) + (two - one)).total() <= 3
+
+
+def test_an_interrupted_search_by_edits_goes_the_same_way(
+    searched: Searched, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    given = ("search=edits", "search.candidates=null", "search.samples=5", "search.steps=2", "search.finalists=4")
+    assert searched("template", tmp_path / "at once", *given)[0] == 0
+    assert searched("template", tmp_path / "in parts", *given, "search.steps=1")[0] == 0
+    assert searched("template", tmp_path / "in parts", *given)[0] == 0
+    whole, parts = (
+        {row["written"]: row["origin"] for row in read_rows(tmp_path / name / "candidates.jsonl")}
+        for name in ("at once", "in parts")
+    )
+    assert whole == parts
+
+
+def test_without_an_end_edits_want_a_budget(searched: Searched, tmp_path: Path) -> None:
+    code, said = searched("template", tmp_path / "found", "search=edits", "search.steps=null")
+    assert code == 2 and "search.minutes" in said and "search.steps" in said and len(said.splitlines()) == 1
+
+
+def test_the_words_filled_in_are_the_likeliest_of_all_examples(world: World, tmp_path: Path) -> None:
+    settings = {"model.name": str(world.model("bert")), "data.path": str(DATA / "meals"), "data.shots": 2}
+    config = build({"task": "meals", "tuning": "zero_shot"}, {**settings, "device": "cpu"}, str(CONF))
+    session = Session(reuse=True)
+    split = session.to_search(config)["train"]
+    looked, own = Looked(split, Split("unlabeled", ())), option("search", "edits", words=3)
+    edits = Edits("template", config, own, looked, Bench(config, own, looked, Context(session), tmp_path))
+    some = phrases.atoms(Template.parse("{text} It was {mask}."))
+    lm = session.language_model(config)
+    total = torch.zeros(len(lm.tokenizer))
+    with torch.no_grad():
+        for example in split.examples:  # one by one, through the model as transformers has it
+            word = ["good", "bad"][example.gold]  # type: ignore[index]
+            inputs = lm.tokenizer(f"{example.fields['text']} It [MASK] {word}.", return_tensors="pt")
+            place = inputs["input_ids"][0].tolist().index(lm.tokenizer.mask_token_id)
+            total += lm.model(**inputs).logits[0, place].log_softmax(-1)
+    names = lm.tokenizer.convert_ids_to_tokens(total.topk(24).indices.tolist())
+    whole = [name for name in names if name.isalpha() and name not in ("good", "bad")]
+    assert edits.likely(some, 2, 3) == whole[:3] and len(whole) >= 3

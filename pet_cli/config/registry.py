@@ -84,6 +84,8 @@ KINDS: dict[str, dict[str, Kind]] = {
 
 SEARCHES: dict[str, Kind] = {
     "rules": _search("RulesSearch", "rules:Rules"),
+    "mining": _search("MiningSearch", "mining:Mining"),
+    "edits": _search("EditsSearch", "edits:Edits"),
 }
 """The group `search`, which only `pet search` has."""
 

@@ -61,3 +61,27 @@ class Search(Settings):
 @dataclass(kw_only=True)
 class RulesSearch(Search):
     """Templates written from field names, kind of task and label words."""
+
+
+@dataclass(kw_only=True)
+class MiningSearch(Search):
+    """Contexts between text and label words, in unlabeled text or a corpus."""
+
+    corpus: str | None
+    contexts: int = bounded(1)
+    longest: int = bounded(1, 20)
+
+
+@dataclass(kw_only=True)
+class EditsSearch(Search):
+    """Edits of a hand-written template."""
+
+    steps: int | None = bounded(1, null="goes on until nothing has got better for a while")
+    samples: int = bounded(1)
+    width: int = bounded(1)
+    words: int = bounded(0)
+    patience: int = bounded(1)
+
+    @property
+    def ends(self) -> bool:
+        return self.steps is not None

@@ -7,6 +7,7 @@ head on the same states, and a few by cross-validation with the run's own tuning
 from __future__ import annotations
 
 import hashlib
+import math
 import time
 from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
@@ -63,17 +64,21 @@ class Scored:
         """The place in `WAYS` of the dearest way in which it was scored; -1 where labels told nothing."""
         return max((WAYS.index(way) for way in self.scores), default=-1)
 
-    @property
-    def worth(self) -> tuple[float, float]:
-        """Larger is better, among candidates that were scored in the same way."""
+    def by(self, way: str) -> tuple[float, float]:
+        """What it is worth by one way of scoring, or by its information where there are no labels; larger is better.
+
+        A search that goes by scores asks for the way that all candidates have, `zero_shot`: of an earlier command, some
+        may be scored in a dearer way.
+        """
         if self.way < 0:
             return self.information, 0.0
-        best = self.scores[WAYS[self.way]]
-        return best.score, -best.loss
+        own = self.scores.get(way)
+        return (own.score, -own.loss) if own else (-math.inf, -math.inf)
 
     @property
     def rank(self) -> tuple[int, float, float]:
-        return self.way, *self.worth
+        """Larger is better: what was scored in a dearer way comes first."""
+        return self.way, *self.by(WAYS[max(0, self.way)])
 
 
 class Bench:

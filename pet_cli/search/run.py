@@ -127,15 +127,15 @@ def _cross_validate(bench: Bench, settings: Settings) -> None:
     Raises:
         Spent: no time is left.
     """
-    for way, most in (("head", settings.finalists), ("tuned", settings.tuned)):
+    for way, before, most in (("head", "zero_shot", settings.finalists), ("tuned", "head", settings.tuned)):
         if way not in bench.ways:
             continue
-        ranked = bench.ranked()
+        ranked = sorted(bench.ranked(), key=lambda one: one.by(before), reverse=True)
         best = [one for one in ranked if not one.candidate.hand_written][:most]
         marks = [one for one in ranked if one.candidate.hand_written]
         chosen = [*best, *(marks if way == "head" else marks[:1])]
         with bench.context.progress.stage(way, len(chosen)) as advance:
-            for one in sorted(chosen, key=lambda one: one.rank, reverse=True):
+            for one in chosen:
                 bench.cross_validate(one, way)
                 advance(1)
 

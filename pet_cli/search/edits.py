@@ -1,0 +1,177 @@
+"""Edits of a hand-written template: delete, swap, substitute and add phrases, and keep what scores better.
+
+Prasad et al., "GrIPS: Gradient-free, edit-based instruction search for prompting large language models", EACL 2023. Two
+things are ours, for a template has five words where an instruction has fifty: phrases are runs of up to three words, no
+parser's; and where the paper paraphrases with another model, the masked LM itself fills in words, those it finds likely
+in all training examples at once, each with its own label's word at the mask.
+
+    beam ──► edits of its templates ──► a draw of `samples` ──► scored zero-shot ──► the best `width` are the beam
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
+from itertools import chain, combinations, zip_longest
+
+import torch
+from torch import Tensor
+
+from pet_cli.config import resolve
+from pet_cli.errors import UserError
+from pet_cli.models.masked import MaskedLM
+from pet_cli.prompts.batch import buckets
+from pet_cli.prompts.encoder import PromptEncoder, word_ids
+from pet_cli.prompts.template import Template
+from pet_cli.search import phrases as of
+from pet_cli.search.base import Candidate, Search
+from pet_cli.search.bench import Scored
+
+_LONGEST = 3
+"""The most words of a phrase."""
+_FAR = 8
+"""The most words from the first to the last of two phrases that are swapped."""
+
+
+@dataclass(frozen=True)
+class Edit:
+    """An edit that may be drawn.
+
+    Attributes:
+        operation: `delete`, `swap`, `substitute` or `add`.
+        site: tells it apart from other edits.
+        make: the templates that it makes: one, or one for each word that the masked LM fills in.
+    """
+
+    operation: str
+    site: str
+    make: Callable[[], Iterable[str]]
+
+
+class Edits(Search):
+    """Goes from the run's own template by the best of its edits, until none has been better for a while."""
+
+    def run(self) -> None:
+        settings = self.settings
+        beam = self.bench.score([Candidate(resolve.template_source(self.config), "start", hand_written=True)])
+        if beam[0].refused:
+            raise UserError(beam[0].refused)
+        tried, deleted = {str(beam[0].candidate.written)}, list[str]()
+        waited, step = 0, 0
+        while waited < settings.patience and (settings.steps is None or step < settings.steps):
+            step += 1
+            edits = [edit for one in beam for edit in self.edits(str(one.candidate.written), deleted)]
+            drawn = list(self._drawn(edits, step, tried))
+            best = self._best([*beam, *self.bench.score(drawn)])
+            waited = waited + 1 if best[0] is beam[0] else 0
+            beam = best
+
+    def _best(self, scored: Sequence[Scored]) -> list[Scored]:
+        usable = {id(one): one for one in scored if not one.refused}
+        return sorted(usable.values(), key=lambda one: one.by("zero_shot"), reverse=True)[: self.settings.width]
+
+    def _drawn(self, edits: Sequence[Edit], step: int, tried: set[str]) -> Iterator[Candidate]:
+        """`samples` templates that have not been tried, the operations in turn, the same for equal seeds."""
+        seed = self.config.trainer.seed
+        by_operation: dict[str, list[Edit]] = defaultdict(list)
+        for edit in sorted(edits, key=lambda edit: _drawn_by(f"{seed}/{step}/{edit.operation}/{edit.site}")):
+            by_operation[edit.operation].append(edit)
+        n = 0
+        for edit in filter(None, chain.from_iterable(zip_longest(*by_operation.values()))):
+            if n >= self.settings.samples:
+                return
+            for line in edit.make():
+                if line not in tried:
+                    tried.add(line)
+                    n += 1
+                    yield Candidate(line, f"{edit.operation}, step {step}")
+
+    # --- the four operations ---
+
+    def edits(self, template: str, deleted: list[str]) -> Iterator[Edit]:
+        """All edits of a template.
+
+        Args:
+            deleted: phrases that were deleted before, which may be added again; what an edit deletes it notes there.
+        """
+        some = of.atoms(Template.parse(template))
+        spans = of.phrases(some, _LONGEST)
+
+        def delete(span: of.Span) -> list[str]:
+            phrase = of.line(some[slice(*span)])
+            if phrase not in deleted:
+                deleted.append(phrase)
+            return [of.deleted(some, span)]
+
+        for span in spans:
+            yield Edit("delete", f"{template}/{span}", partial(delete, span))
+        for one, other in combinations(spans, 2):
+            if one[1] <= other[0] and other[1] - one[0] <= _FAR:
+                yield _single("swap", of.swapped(some, one, other))
+        yield from (_single("swap", line) for line in of.turned(some, self.space))
+        for place in of.boundaries(some):
+            yield from (_single("add", of.added(some, place, phrase, self.space)) for phrase in deleted)
+            if isinstance(self.lm, MaskedLM):
+                yield Edit("add", f"{template}/{place}", partial(self._add, some, place))
+        for place, atom in enumerate(some):
+            if atom.is_word and isinstance(self.lm, MaskedLM):
+                yield Edit("substitute", f"{template}/{place}", partial(self._substitute, some, place))
+
+    def _add(self, some: Sequence[of.Atom], place: int) -> list[str]:
+        return [of.added(some, place, word, self.space) for word in self.likely(some, place, place)]
+
+    def _substitute(self, some: Sequence[of.Atom], place: int) -> list[str]:
+        return [of.substituted(some, place, word) for word in self.likely(some, place, place + 1)]
+
+    # --- the masked LM ---
+
+    def likely(self, some: Sequence[of.Atom], first: int, last: int) -> list[str]:
+        """The words that the model finds likeliest in place of `some[first:last]`, over all examples jointly."""
+        key = ("likely", self.lm.identity, of.line(some), first, last, self.bench.texts.fingerprint, repr(self.words))
+        return self.bench.context.session.memo.get(key, lambda: self._likely(some, first, last))
+
+    def _likely(self, some: Sequence[of.Atom], first: int, last: int) -> list[str]:
+        labels = list(self.words)
+        total = torch.zeros(1)
+        with self.bench.context.clock.phase("fill in"):
+            for index, label in enumerate(labels):
+                line = of.gap(some, first, last, next(iter(self.words[label])), self.space)
+                rows = [
+                    example.fields
+                    for number, example in enumerate(self.bench.texts.examples)
+                    if (example.gold if isinstance(example.gold, int) else number % len(labels)) == index
+                ]
+                if rows:
+                    total = total + self._log_probabilities(line, rows)
+        return self._as_words(total.topk(min(8 * self.settings.words, len(total))).indices.tolist())
+
+    def _log_probabilities(self, line: str, rows: Sequence[Mapping[str, str]]) -> Tensor:
+        """The sum over rows of the vocabulary's log-probabilities at the mask of a template, `[vocabulary]`."""
+        lm = self.lm
+        most = self.config.trainer.max_length or min(256, lm.positions)
+        prompts = PromptEncoder(lm.tokenizer, Template.parse(line), most, lm.mask_token).encode(rows)
+        parts = buckets([len(prompt.ids) for prompt in prompts], self.config.trainer.eval_batch_size)
+        with torch.inference_mode():
+            states = torch.cat([lm.states(lm.collate([prompts[place] for place in part]))[:, 0] for part in parts])
+            return lm.word_scores(states, None).log_softmax(dim=-1).sum(dim=0).cpu()
+
+    def _as_words(self, ids: Sequence[int]) -> list[str]:
+        """The whole words among tokens, without the label words."""
+        known = {word.lower() for own in self.words.values() for word in own}
+        found = []
+        for token in ids:
+            word = self.lm.tokenizer.decode([token]).strip()
+            if word.isalpha() and word.lower() not in known and word_ids(self.lm.tokenizer, word) == [token]:
+                found.append(word)
+        return found[: self.settings.words]
+
+
+def _single(operation: str, line: str) -> Edit:
+    return Edit(operation, line, lambda: [line])
+
+
+def _drawn_by(text: str) -> bytes:
+    return hashlib.blake2b(text.encode(), digest_size=16).digest()

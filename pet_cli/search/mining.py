@@ -1,0 +1,143 @@
+"""Mined templates: what stands between texts and label words where people wrote them (Jiang et al., TACL 2020).
+
+There a relation's prompt is what stands between a subject and its object in a corpus. Here the subject is the text that
+goes before or follows, and the object a label word:
+
+    The acting is wooden . All in all it was terrible .      ->  {text} All in all it was {mask}.
+    It was great ! We shall go again .                       ->  It was {mask}! {text}
+
+A context counts with the label whose word stands in it. What stands with the words of all labels says nothing of one
+label itself, so contexts are ranked by the sum over labels of log(1 + how often).
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+
+from pet_cli.config.resolve import labels
+from pet_cli.errors import UserError
+from pet_cli.prompts.template import Text, source_of
+from pet_cli.search.base import Candidate, Search
+from pet_cli.search.corpus import lines, text_files
+from pet_cli.verbalizers.words import parse_words
+
+_WORD = re.compile(r"[\u3040-\u30ff\u3400-\u9fff]|\w+(?:['’]\w+)*|[^\w\s]")
+_SENTENCE_END = re.compile(r"[.!?。！？…]+(?=\s|$)|[。！？]")
+_SHORTEST = 3
+"""The fewest words of what counts as a text beside a label word."""
+_CHECK_EVERY = 5000
+"""Lines between two looks at the clock."""
+
+
+@dataclass(frozen=True)
+class Context:
+    """What stands around a label word.
+
+    Attributes:
+        left: the text before the word, with the space between them; `right` the text behind it.
+        behind: whether the text that it belongs to goes before, or follows.
+    """
+
+    left: str
+    right: str
+    behind: bool
+
+
+class Mining(Search):
+    """Proposes the contexts that are commonest with the words of all labels."""
+
+    def run(self) -> None:
+        counts = self.count(self._lines())
+        self.bench.score(self.candidates(counts))
+
+    def _lines(self) -> Iterable[str]:
+        if self.settings.corpus is not None:
+            return lines(text_files(self.settings.corpus))
+        if not len(self.looked.unlabeled):
+            raise UserError(
+                "search=mining needs text to mine in: give search.corpus=FOLDER, a file named unlabeled, or "
+                "data.unlabeled=train."
+            )
+        return (" ".join(row.values()) for row in self.looked.unlabeled.rows)
+
+    @property
+    def label_words(self) -> dict[str, int]:
+        """Each word of the task's verbalizers and of the run's own, in small letters, with its label's index."""
+        names = labels(self.config)
+        verbalizers = [self.words, *(parse_words(one, names) for one in self.config.task.verbalizers)]
+        return {word.lower(): names.index(label) for one in verbalizers for label, own in one.items() for word in own}
+
+    def count(self, texts: Iterable[str]) -> dict[Context, Counter[int]]:
+        """How often each context stands around the words of each label."""
+        owner = self.label_words
+        either = "|".join(map(re.escape, sorted(owner, key=len, reverse=True)))
+        word = re.compile(rf"(?<![A-Za-zÀ-ÿ])(?:{either})(?![A-Za-zÀ-ÿ])", re.IGNORECASE)
+        found: dict[Context, Counter[int]] = defaultdict(Counter)
+        with self.bench.context.clock.phase("mine"):
+            for number, text in enumerate(texts):
+                if number % _CHECK_EVERY == 0 and self.bench.left < self.bench.seconds / 2:
+                    break
+                for match in word.finditer(text):
+                    label = owner[match.group().lower()]
+                    for context in contexts(text, match.start(), match.end(), self.settings.longest):
+                        if not word.search(context.left) and not word.search(context.right):
+                            found[context][label] += 1
+        return found
+
+    def candidates(self, counts: dict[Context, Counter[int]]) -> Iterator[Candidate]:
+        """The best contexts as templates, the commonest spelling of each."""
+        spellings: dict[tuple[str, str, bool], list[Context]] = defaultdict(list)
+        for context in counts:
+            spellings[(context.left.lower(), context.right.lower(), context.behind)].append(context)
+        ranked = []
+        for same in spellings.values():
+            together = sum((counts[one] for one in same), Counter[int]())
+            worth = sum(math.log1p(n) for n in together.values())
+            commonest = max(same, key=lambda one: (counts[one].total(), one.left, one.right))
+            ranked.append((-worth, commonest.left, commonest.right, commonest, together))
+        ranked.sort(key=lambda one: one[:3])
+        for *_, context, together in ranked[: self.settings.contexts]:
+            if len(together) > 1:
+                yield Candidate(self.template(context), f"mined, {together.total()} times")
+
+    def template(self, context: Context) -> str:
+        cloze = f"{source_of([Text(context.left)])}{{mask}}{source_of([Text(context.right)])}"
+        texts = self.space.join(f"{{{name}}}" for name in self.config.task.fields)
+        return f"{texts}{self.space}{cloze}" if context.behind else f"{cloze}{self.space}{texts}"
+
+
+def contexts(text: str, start: int, end: int, longest: int) -> Iterator[Context]:
+    """The contexts of a label word that stands in a text from `start` to `end`.
+
+    Behind a text: up to `longest` words before the word, where at most one word and the sentence's end follow it.
+    Before a text: where at most `longest` words before it begin the sentence, likewise, and more sentences follow.
+    """
+    stop = _SENTENCE_END.search(text, end)
+    last = stop.end() if stop else len(text)
+    right = text[end:last]
+    if len(_WORD.findall(right)) > 2:
+        return
+    if stop is None:
+        right += "."
+    begins = max((one.end() for one in _SENTENCE_END.finditer(text, 0, start)), default=0)
+    before = list(_WORD.finditer(text, begins, start))
+    for n in range(1, min(longest, len(before)) + 1):
+        first = before[-n].start()
+        if _is_text(text[:first]) and before[-n].group()[0].isalnum():
+            yield Context(_plain(text[first:start]), _plain(right), True)
+    if not before and _is_text(text[:start]):
+        yield Context("", _plain(right), True)
+    if len(before) <= longest and _is_text(text[last:]):
+        yield Context(_plain(text[begins:start].lstrip()), _plain(right), False)
+
+
+def _is_text(text: str) -> bool:
+    return sum(match.group()[0].isalnum() for match in _WORD.finditer(text)) >= _SHORTEST
+
+
+def _plain(text: str) -> str:
+    return re.sub(r"\s+", " ", text)
