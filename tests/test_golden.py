@@ -43,6 +43,7 @@ OF_EACH_TASK: dict[str, tuple[str, ...]] = {
     "learned": ("verbalizer=v2", "scoring.combine=learned"),
     "soft": ("scoring=soft",),
     "tfidf": ("method=tfidf",),
+    "nsp": ("method=nsp", "method.second=labels"),
     "patterns": ("ensemble=patterns",),
     "patterns_shared": ("ensemble=patterns_shared",),
     "words": ("ensemble=words", "ensemble.patterns=[p0,p1]"),
@@ -82,6 +83,9 @@ OF_ONE: dict[str, tuple[str, ...]] = {
     "lexicon": ("method=lexicon", f"method.words={HERE / 'tastes.tsv'}"),
     "cnn": ("method=cnn",),
     "bilstm": ("method=bilstm", "method.vectors=model"),
+    "nsp_prior": ("method=nsp", "method.prior={tasty: 0.25}"),
+    "mlm": ("trainer.mlm_alpha=0.5",),
+    "mlm_window": ("trainer.mlm_alpha=0.5", "trainer.mlm_window=5"),
     "pet_from_nothing": ("ensemble=pet", *_PET, "data.shots=0", "ensemble.student=[p1,v1]"),
 }
 OF_OTHER_MODELS: dict[str, tuple[str, ...]] = {

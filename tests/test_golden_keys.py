@@ -133,6 +133,9 @@ _RUN: dict[str, Move] = {
     "trainer.grad_clip": Move("1000"),
     "trainer.class_weights": Move("balanced", (*_COLUMNS[:1], "data.shots=6", "data.fewer=take")),
     "trainer.eval_every": Move("1", ("data.dev_shots=2",), {"rows": ([8, 8, 8, 4, 8], [8, 4, 8, 4, 8, 4, 8])}),
+    "trainer.mlm_alpha": Move("0.5"),
+    "trainer.mlm_batch_size": Move("1", ("trainer.mlm_alpha=0.5",)),
+    "trainer.mlm_window": Move("5", ("trainer.mlm_alpha=0.5",)),
     "trainer.seed": Move(
         "14", shows={"predictions": OTHER, "metrics.seed": ({"data": 13, "trainer": 13}, {"data": 13, "trainer": 14})}
     ),
@@ -338,6 +341,11 @@ _METHOD: dict[str, dict[str, Move]] = {
     },
     "cnn": {**_NETWORK, "windows": Move("[1]"), "filters": Move("7")},
     "bilstm": {**_NETWORK, "hidden": Move("7"), "pooling": Move("mean")},
+}
+_METHOD["nsp"] = {
+    "second": Move("field", shows={"code": (0, 2)}, keeps=()),  # labels that are no relations
+    "relations": Move("{tasty: entailment, bland: contradiction}", shows={"code": (0, 2)}, keeps=()),  # of one text
+    "prior": Move("{tasty: 0.1}", shows={"predictions": OTHER, "metrics.cut": OTHER}, keeps=("code",)),
 }
 _MODEL: dict[str, dict[str, Move]] = {
     "random": {"learning_rate": Move("0.02", shows={"metrics.learning_rate": (1e-3, 0.02), "predictions": OTHER})},

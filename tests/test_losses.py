@@ -107,6 +107,21 @@ def test_neither_the_mask_nor_a_trained_vector_is_a_masked_word(lm: LanguageMode
     assert torch.equal(chosen, words) and torch.equal(gold, before[words]) and len(gold) > 8
 
 
+def test_a_window_hides_its_centre_and_what_lies_beyond_it(lm: LanguageModel) -> None:
+    learner = learner_of(lm)
+    batch = lm.collate(learner.encode(ROWS).prompts)
+    before, attention = batch.input_ids.clone(), batch.attention_mask.clone().bool()
+    special = torch.isin(before, torch.tensor(lm.tokenizer.all_special_ids))
+    modelling = MaskedModelling(learner, learner.encode(ROWS).prompts, 4, seed=3, window=5)
+    chosen, gold = modelling.mask(batch)
+    assert chosen.sum(dim=1).tolist() == [1] * len(before)
+    assert torch.equal(gold, before[chosen]) and (batch.input_ids[chosen] == lm.tokenizer.mask_token_id).all()
+    assert torch.equal(batch.input_ids[~chosen], before[~chosen])
+    places = torch.arange(before.shape[1])
+    near = (places - chosen.int().argmax(dim=1, keepdim=True)).abs() <= 2
+    assert torch.equal(batch.attention_mask.bool(), (near | special) & attention)
+
+
 def test_word_weights_alone_cost_no_masked_words(lm: LanguageModel) -> None:
     assert not learner_of(lm, "zero_shot", combine="learned").lm_loss_trains
     assert all(learner_of(lm, mode).lm_loss_trains for mode in TRAINED)

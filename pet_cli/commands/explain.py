@@ -116,7 +116,8 @@ def _trained(folder: Path) -> tuple[SoftLearner, Tensor]:
     learner = PromptMethod.load(folder, config, Context()).learner
     assert isinstance(learner, SoftLearner)
     origin = learner
-    if learner.trains_model:  # the words started as the embeddings of the model before it was trained along
+    # Words started as the embeddings of the model before it was trained along, and others from a file.
+    if learner.trains_model or config.tuning.starts_from is not None:
         built = PromptMethod.build(config, Context()).learner
         assert isinstance(built, SoftLearner)
         origin = built

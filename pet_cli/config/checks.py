@@ -8,9 +8,10 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Iterator
 
-from pet_cli.config import registry
+from pet_cli.config import nsp, registry
 from pet_cli.config.columns import columns
 from pet_cli.config.ensemble import WEIGHTS, IpetEnsemble, PatternsEnsemble, PetEnsemble
+from pet_cli.config.method import NspSettings
 from pet_cli.config.resolve import (
     labels,
     member_config,
@@ -60,6 +61,10 @@ def check(config: PetConfig, *, learns: bool = True) -> None:
         )
     if config.trainer.class_weights != "none" and config.task.target != "label":
         raise UserError(f"trainer.class_weights={config.trainer.class_weights}: only for task.target=label.")
+    if config.trainer.mlm_alpha > 0 and (config.ensemble.several or not config.tuning.uses_prompt):
+        raise UserError(
+            "trainer.mlm_alpha: only for a single prompt; PET's members have ensemble.alpha, a classifier has no masks."
+        )
     if not config.method.tunes:
         _check_untuned(config)
     elif config.ensemble.several:
@@ -95,8 +100,12 @@ def _check_untuned(config: PetConfig) -> None:
             f"ensemble={config.ensemble.name} varies prompts, and method={config.method.name} has none; "
             "leave one of them out."
         )
+    if config.trainer.mlm_alpha > 0:
+        raise UserError(f"trainer.mlm_alpha: method={config.method.name} has no masks to fill; leave it at 0.")
     _check_labels(config)
     config.method.check_labels("method", labels(config))
+    if isinstance(config.method, NspSettings):
+        nsp.check(config)
 
 
 def _check_fields(config: PetConfig) -> None:

@@ -21,6 +21,12 @@ class MethodSettings(Settings):
 
     tunes: ClassVar[bool] = False
     """Whether tuning, ensemble, template, label words and their scoring mean something to it."""
+    reads_template: ClassVar[bool] = False
+    """Whether template and label words mean something to it."""
+    trains: ClassVar[bool] = True
+    """Whether anything is learned from labeled examples; where it tunes, tuning and scoring say so."""
+    asks_pairs: ClassVar[bool] = False
+    """Whether its model is one with a head over pairs of texts."""
     uses_torch: ClassVar[bool] = True
     """Whether it computes on the device that `device` names."""
     targets: ClassVar[tuple[str, ...]] = ("label",)
@@ -47,12 +53,18 @@ class MethodSettings(Settings):
     def check_labels(self, key: str, labels: Sequence[str]) -> None:
         """Raises `UserError` for labels that it cannot know."""
 
+    @property
+    def reads_unlabeled(self) -> bool:
+        """Whether it asks for texts without labels, those of the training split where there are no others."""
+        return False
+
 
 @dataclass(kw_only=True)
 class PromptSettings(MethodSettings):
     """A language model, as the groups model, tuning and ensemble say."""
 
     tunes = True
+    reads_template = True
     targets = ("label", "labels", "number", "choice")
     era = None
 
@@ -221,3 +233,26 @@ class BilstmSettings(NetworkSettings):
 
     hidden: int = bounded(1, 2**16)
     pooling: str = one_of("max", "mean")
+
+
+NEXT = "entailment"
+RELATIONS = (NEXT, "contradiction", "neutral")
+"""In which relation a second text stands to a first; that of a next sentence comes first, and BERT's isNext and notNext
+are the first two."""
+
+
+@dataclass(kw_only=True)
+class NspSettings(MethodSettings):
+    """A next-sentence head, asked as it is."""
+
+    era = "prompts"
+    reads_template = True
+    trains = False
+    asks_pairs = True
+    second: str | None = one_of("labels", "field", null="is field where all labels are relations")
+    relations: Any
+    prior: Any
+
+    @property
+    def reads_unlabeled(self) -> bool:
+        return self.prior is not None

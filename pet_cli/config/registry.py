@@ -51,6 +51,7 @@ KINDS: dict[str, dict[str, Kind]] = {
         "prompt": _method("PromptSettings", "prompted:PromptMethod"),
         "tfidf": _method("TfidfSettings", "tfidf:TfidfMethod"),
         "lexicon": _method("LexiconSettings", "lexicon:LexiconMethod"),
+        "nsp": _method("NspSettings", "nsp:NspMethod"),
         "sentence_lr": _method("SentenceLrSettings", "sentence_lr:SentenceLrMethod"),
         "setfit": _method("SetfitSettings", "setfit:SetfitMethod"),
         "cnn": _method("CnnSettings", "cnn:CnnMethod"),

@@ -65,7 +65,9 @@ def member_config(config: PetConfig, pattern: Any, verbalizer: Any, seed: int | 
 
 def trains(config: PetConfig) -> bool:
     """Whether a run has anything to train: of the model, or of the verbalizer alone; features always."""
-    return not config.method.tunes or config.tuning.trains or config.scoring.trains
+    if not config.method.tunes:
+        return bool(config.method.trains)
+    return bool(config.tuning.trains or config.scoring.trains)
 
 
 def uses_prompt(config: PetConfig) -> bool:

@@ -95,6 +95,9 @@ class TrainerConfig(Settings):
     grad_clip: float | None = bounded(0, 1e6, null="does not clip, as 0")
     class_weights: str = one_of("none", "balanced")
     eval_every: int = bounded(1)
+    mlm_alpha: float = bounded(0, 1, below=True)
+    mlm_batch_size: int = bounded(1)
+    mlm_window: int | None = bounded(3, null="masks 15 % of the tokens")
     seed: int = bounded(0, SEEDS)
 
 

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import dataclasses
 import math
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, ClassVar
 
 from pet_cli.config.bounds import Settings, bounded, one_of, rate
-from pet_cli.errors import UserError
+from pet_cli.errors import UserError, choices, nearest
 
 _INITS = ("random", "vocab", "labels", "text")
 _WIDEST = 2**16
@@ -44,6 +46,15 @@ class Tuning(Settings):
     def drops_out(self) -> bool:
         """Whether the model's dropout is on while something trains."""
         return False
+
+    @property
+    def starts_from(self) -> Path | None:
+        """The file of what it starts from; None where it starts from nothing that was trained."""
+        return None
+
+    def saved(self) -> Tuning:
+        """The settings by which what was trained is read again: of nothing but the run's own folder."""
+        return self
 
     def steps(self, examples: int, batch_size: int) -> int:
         """How many steps of training so many examples take."""
@@ -145,10 +156,30 @@ class AnchoredTuning(FrozenTuning):
 @dataclass(kw_only=True)
 class SoftPromptTuning(AnchoredTuning):
     vectors = True
+    init: str  # one of _INITS, or a file
     length: int | None = bounded(1, _WIDEST, null="puts none in front")
     conditioned: bool
     bottleneck: int = bounded(1, _WIDEST)
     network_learning_rate: float = rate()
+
+    @property
+    def starts_from(self) -> Path | None:
+        """A file of vectors that another run has trained; of a run's folder the file in it."""
+        if self.init in _INITS:
+            return None
+        path = Path(self.init).expanduser()
+        return path / "trained.safetensors" if path.is_dir() else path
+
+    def saved(self) -> Tuning:
+        return self if self.starts_from is None else dataclasses.replace(self, init="random")
+
+    def check(self, key: str = "") -> None:
+        super().check(key)
+        if (path := self.starts_from) is not None and not path.is_file():
+            raise UserError(
+                f"{key}.init={self.init}: not one of {choices(_INITS)}, nor a file of trained vectors; no such file."
+                f"{nearest(self.init, _INITS)}"
+            )
 
 
 @dataclass(kw_only=True)

@@ -31,7 +31,7 @@ def draw(config: PetConfig, splits: Mapping[str, Split]) -> dict[str, Split]:
         drawn["test"] = _with_leaks(drawn["test"], (*drawn["train"].examples, *drawn["dev"].examples))
     elif not untrained and wanted.shots != 0:
         raise UserError("There is no training split; a file named train is needed, or tuning=zero_shot.")
-    if isinstance(config.ensemble, PetEnsemble):
+    if isinstance(config.ensemble, PetEnsemble) or config.method.reads_unlabeled or config.trainer.mlm_alpha > 0:
         unlabeled = _unlabeled(config, splits, drawn)
     else:
         unlabeled = splits.get("unlabeled")

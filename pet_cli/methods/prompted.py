@@ -53,7 +53,7 @@ class PromptMethod(Method):
 
     @classmethod
     def load(cls, folder: Path, config: PetConfig, context: Context) -> PromptMethod:
-        config = with_saved_model(folder, config)
+        config = with_saved_model(folder, replace(config, tuning=config.tuning.saved()))
         with torch.random.fork_rng(devices=[]):  # what is about to be loaded is drawn first
             learner = build_learner(config, context.session.language_model(config), context.session)
             learner.load(folder)
@@ -73,7 +73,11 @@ class PromptMethod(Method):
             soft: label probabilities `[examples, labels]` to learn instead of the labels, at `temperature`.
             auxiliary: PET's masked-LM loss beside the labels'.
         """
-        context = self.context
+        context, trainer = self.context, self.config.trainer
+        if auxiliary is None and trainer.mlm_alpha > 0:
+            if not splits.get("unlabeled"):
+                raise UserError("trainer.mlm_alpha: there are no unlabeled texts; see data.unlabeled.")
+            auxiliary = Auxiliary(splits["unlabeled"], trainer.mlm_batch_size, trainer.mlm_alpha)
         self.trained = fit(
             self.config,
             self.learner,
@@ -186,7 +190,7 @@ def train_settings(config: PetConfig, lm: LanguageModel, n: int) -> TrainSetting
 
 @dataclass(frozen=True)
 class Auxiliary:
-    """PET's auxiliary task while a member trains: unlabeled texts, their number in a step, the share of the loss."""
+    """PET's auxiliary task while a prompt trains: unlabeled texts, their number in a step, the share of the loss."""
 
     unlabeled: Split
     batch_size: int
@@ -227,7 +231,7 @@ def fit(
             assert isinstance(learner, PromptLearner)
             texts = auxiliary.unlabeled
             prompts = learner.encode(texts.rows, texts.fingerprint).prompts
-            mlm = MaskedModelling(learner, prompts, auxiliary.batch_size, how.seed)
+            mlm = MaskedModelling(learner, prompts, auxiliary.batch_size, how.seed, window=config.trainer.mlm_window)
     with clock.phase("train"), progress.stage("train", how.steps) as advance:
         report = train(
             learner,

@@ -20,6 +20,7 @@ from pet_cli.models.decoder_only import DecoderOnlyLM
 from pet_cli.models.encoder_decoder import KINDS, T5LM, EncoderDecoderLM
 from pet_cli.models.integrity import check_config, check_files, check_tokenizer, check_weights
 from pet_cli.models.masked import MaskedLM
+from pet_cli.models.pairs import RELATIONS, PairModel, relations_of
 
 TINY_T5 = "~/.cache/pet/t5-tiny"
 
@@ -79,6 +80,20 @@ def _load(
 ) -> LanguageModel:
     if name == "random":
         return _random(target, bf16, head)
+    folder, source = _located(name)
+    options: dict[str, Any] = {"revision": revision, "trust_remote_code": trust_remote_code}
+    config = _config(name, source, options)
+    family = _family(name, config, trust_remote_code)
+    if folder.is_dir():  # only now, for a model of no known family is not mended by its files
+        check_files(name, folder)
+    model = _model(name, source, config, family, options, head)
+    tokenizer = _tokenizer(name, source, options)
+    check_tokenizer(name, model, tokenizer, padded=family is not _DECODER_ONLY)
+    return family.cls(name, model, tokenizer, target, bf16)
+
+
+def _located(name: str) -> tuple[Path, str]:
+    """The folder of a model, which need not be there, and what transformers calls it. Raises `UserError`."""
     if name == "smollm2":
         folder = smollm2.converted()
     else:
@@ -91,15 +106,59 @@ def _load(
         check_config(name, folder)
     else:
         hub.prepare()
+    return folder, source
+
+
+def load_pairs(
+    name: str,
+    *,
+    revision: str | None = None,
+    trust_remote_code: bool = False,
+    device: str = "auto",
+    precision: str = "auto",
+) -> PairModel:
+    """Loads an encoder with a head over pairs of texts: next-sentence prediction, or classes that are its relations.
+
+    Raises:
+        UserError: as `load`; a model without such a head.
+    """
+    from transformers.models.auto.modeling_auto import (
+        MODEL_FOR_NEXT_SENTENCE_PREDICTION_MAPPING,
+        MODEL_FOR_SEQUENCE_CLASSIFICATION_MAPPING,
+    )
+
+    target = pick_device(device)
+    bf16 = use_bf16(precision, target)
+    _quiet()
+    advice = "Choose one, such as model=bert_base, or pretrain one: scripts/pretrain.py --objective mlm+nsp."
+    if name == "random":
+        raise UserError(f"model.name={name}: it has no next-sentence head. {advice}")
+    folder, source = _located(name)
     options: dict[str, Any] = {"revision": revision, "trust_remote_code": trust_remote_code}
     config = _config(name, source, options)
-    family = _family(name, config, trust_remote_code)
-    if folder.is_dir():  # only now, for a model of no known family is not mended by its files
+    relations = relations_of(config.id2label)
+    auto, known = "AutoModelForNextSentencePrediction", MODEL_FOR_NEXT_SENTENCE_PREDICTION_MAPPING
+    if relations:
+        auto, known = "AutoModelForSequenceClassification", MODEL_FOR_SEQUENCE_CLASSIFICATION_MAPPING
+    if type(config) not in known or _family(name, config, trust_remote_code) is not _MASKED:
+        raise UserError(f"model.name={name}: model type '{config.model_type}' has no next-sentence head. {advice}")
+    if folder.is_dir():
         check_files(name, folder)
-    model = _model(name, source, config, family, options, head)
+    with torch.random.fork_rng(devices=[]):
+        model, report = _read(name, source, config, auto, options)
+    missing = sorted(key for key in report["missing_keys"] if "position_ids" not in key)
+    if missing and not any(key.startswith(f"{model.base_model_prefix}.encoder.") for key in missing):
+        raise UserError(
+            f"model.name={name}: the checkpoint has no trained next-sentence head ({len(missing)} weights missing, "
+            f"such as {missing[-1]}). {advice}"
+        )
+    check_weights(name, model, report, "next-sentence head", advice)
     tokenizer = _tokenizer(name, source, options)
-    check_tokenizer(name, model, tokenizer, padded=family is not _DECODER_ONLY)
-    return family.cls(name, model, tokenizer, target, bf16)
+    check_tokenizer(name, model, tokenizer, padded=True)
+    body = MaskedLM(name, model.base_model, tokenizer, target, bf16)
+    found = PairModel(name, model, body, relations or RELATIONS[:2])
+    found.identity = (name, places.stamp(name), revision, trust_remote_code, str(target), bf16, "pairs")
+    return found
 
 
 def tokenized(name: str, revision: str | None = None, trust_remote_code: bool = False) -> Tokenized | None:
@@ -181,21 +240,8 @@ def _family(name: str, config: Any, trust_remote_code: bool) -> _Family:
 
 
 def _model(name: str, source: str, config: Any, family: _Family, options: dict[str, Any], head: bool) -> Any:
-    import transformers
-
     body = None if head else family.body
-    try:
-        model, report = getattr(transformers, body or family.auto).from_pretrained(
-            source,
-            config=config,
-            dtype=torch.float32,
-            use_safetensors=True,
-            output_loading_info=True,
-            ignore_mismatched_sizes=True,  # told below, in one line
-            **options,
-        )
-    except Exception as error:  # safetensors, transformers and torch each have their own
-        raise _unreachable(name, source, error) from None
+    model, report = _read(name, source, config, body or family.auto, options)
     advice = "Choose a checkpoint with its language-model head."
     if family is _MASKED:
         advice = "A sentence encoder or a discriminator cannot fill a mask; choose a masked LM, or tuning=classifier."
@@ -204,6 +250,25 @@ def _model(name: str, source: str, config: Any, family: _Family, options: dict[s
     bare = not head and model.base_model is not model
     check_weights(name, model, report, "encoder" if body else family.head, advice, needs_head=not bare)
     return model.base_model if bare else model
+
+
+def _read(name: str, source: str, config: Any, auto: str, options: dict[str, Any]) -> tuple[Any, Any]:
+    """A model by an auto class of transformers, and what that says of the loading."""
+    import transformers
+
+    try:
+        model, report = getattr(transformers, auto).from_pretrained(
+            source,
+            config=config,
+            dtype=torch.float32,
+            use_safetensors=True,
+            output_loading_info=True,
+            ignore_mismatched_sizes=True,  # told by `check_weights`, in one line
+            **options,
+        )
+    except Exception as error:  # safetensors, transformers and torch each have their own
+        raise _unreachable(name, source, error) from None
+    return model, report
 
 
 def _tokenizer(name: str, source: str, options: dict[str, Any]) -> Any:

@@ -17,6 +17,7 @@ from pet_cli.models import places
 
 if TYPE_CHECKING:
     from pet_cli.models.base import LanguageModel
+    from pet_cli.models.pairs import PairModel
 
 _DRAWS = ("shots", "fewer", "dev_shots", "dev", "unlabeled", "max_test", "max_unlabeled")
 """Keys of `data` that choose among what was read."""
@@ -79,11 +80,28 @@ class Session:
 
         return self._models.get((*key, head), make)
 
+    def pair_model(self, config: PetConfig) -> PairModel:
+        """The configuration's model with its head over pairs of texts, which nothing trains."""
+        from pet_cli.models.loading import load_pairs
+
+        model, stamp = config.model, places.stamp(config.model.name)
+        key = (model.name, stamp, model.revision, model.trust_remote_code, config.device, config.precision, "pairs")
+        return self._models.get(
+            key,
+            lambda: load_pairs(
+                model.name,
+                revision=model.revision,
+                trust_remote_code=model.trust_remote_code,
+                device=config.device,
+                precision=config.precision,
+            ),
+        )
+
     def about_model(self, config: PetConfig) -> dict[str, Any] | None:
         """The name, type and number of parameters of the configuration's model; None where it uses none."""
         if not config.method.uses_model:
             return None
-        lm = self._model(config)
+        lm = self.pair_model(config) if config.method.asks_pairs else self._model(config)
         kind, parameters = str(lm.model.config.model_type), sum(p.numel() for p in lm.model.parameters())
         return {"name": config.model.name, "kind": kind, "parameters": parameters}
 

@@ -26,7 +26,7 @@ from pet_cli.version import __version__
 LEFT_OUT = ("baseline", "device", "resume", "save_model")
 """Keys that say where and how a result is made and kept, not what it is: no part of a fingerprint or folder's name."""
 
-_OF_MODELS = ("scoring", "pattern", "template")
+_OF_PROMPTS = ("pattern", "template")
 
 
 def plain(config: PetConfig) -> dict[str, Any]:
@@ -35,10 +35,13 @@ def plain(config: PetConfig) -> dict[str, Any]:
     A model's folder is given in full, so that the run can be asked from anywhere.
     """
     values = asdict(config)
-    for key in ("baseline", "resume", "save_model", *(() if config.method.tunes else _OF_MODELS)):
+    for key in ("baseline", "resume", "save_model", *(() if config.method.reads_template else _OF_PROMPTS)):
         del values[key]
     if not config.method.tunes:
+        del values["scoring"]
         values |= {group: {"name": "none"} for group in ("tuning", "ensemble")}
+    elif (file := config.tuning.starts_from) is not None:
+        values["tuning"]["init"] = str(file.resolve())
     if config.method.uses_model:
         values["model"]["name"] = places.located(config.model.name)
     else:
@@ -54,10 +57,12 @@ def computed(config: PetConfig) -> dict[str, Any]:
 
 
 def file_stamp(config: PetConfig) -> str | None:
-    """Identifies the file of the user's own that a method reads by its size and time; None where it reads none."""
-    if config.method.file is None:
+    """Identifies the file that a method reads, or a tuning mode starts from, by its size and time; None where there is
+    none."""
+    path = config.tuning.starts_from if config.method.tunes else config.method.file
+    if path is None:
         return None
-    path = Path(config.method.file).expanduser()
+    path = Path(path).expanduser()
     return f"{path.stat().st_size} {path.stat().st_mtime_ns}" if path.is_file() else None
 
 

@@ -6,10 +6,12 @@ Initialisation follows Lester et al. (EMNLP 2021): random, frequent tokens, or t
 from __future__ import annotations
 
 from collections.abc import Sequence
+from pathlib import Path
 
 import torch
 from torch import Tensor
 
+from pet_cli.base.tensors import read_tensors
 from pet_cli.errors import UserError, not_allowed
 from pet_cli.models.base import LanguageModel
 from pet_cli.prompts.encoder import PromptEncoder, word_ids
@@ -79,9 +81,9 @@ def embedding_scale(lm: LanguageModel) -> float:
     return float(look_up(lm, frequent_tokens(lm.tokenizer)).float().square().mean().sqrt())
 
 
-def check_init(init: str, text: str | None) -> None:
-    """Raises `UserError` for an unknown initialisation, and for `text` without a text."""
-    if init not in INITS:
+def check_init(init: str, text: str | None, file: Path | None = None) -> None:
+    """Raises `UserError` for an unknown initialisation, which is no file either, and for `text` without a text."""
+    if init not in INITS and (file is None or not file.is_file()):
         raise not_allowed("tuning.init", init, INITS)
     if init == "text" and not (text or "").strip():
         raise UserError("tuning.init=text: the text is empty; give it as tuning.text='...'.")
@@ -125,6 +127,31 @@ def initial_vectors(
         own[index] = vector
     vectors[free] = own
     return vectors
+
+
+def trained_vectors(lm: LanguageModel, encoder: PromptEncoder, path: Path) -> Tensor:
+    """Vectors that another run has trained on the same model, `[slots, embedding]`, to start from.
+
+    Raises:
+        UserError: a file without such vectors, of another model, or of another number of them than the template has.
+    """
+    try:
+        tensors, metadata = read_tensors(path)
+    except UserError as error:
+        raise UserError(f"tuning.init: {error}") from None
+    vectors, width = tensors.get("vectors"), lm.model.get_input_embeddings().weight.shape[1]
+    if vectors is None or vectors.ndim != 2:
+        raise UserError(f"tuning.init={path}: it holds no prompt vectors, as tuning=soft_prompt saves them.")
+    if vectors.shape[1] != width:
+        raise UserError(f"tuning.init={path}: its vectors have width {vectors.shape[1]}, those of {lm.name} {width}.")
+    if metadata.get("model") != lm.fingerprint():
+        raise UserError(f"tuning.init={path}: it was trained on another model than model.name={lm.name}.")
+    if len(vectors) != encoder.slots:
+        raise UserError(
+            f"tuning.init={path}: it holds {len(vectors)} vectors, and template '{encoder.template.source}' has "
+            f"{encoder.slots}; give as many, such as tuning.length={len(vectors)}."
+        )
+    return vectors.to(look_up(lm, [0]))
 
 
 def frequent_tokens(tokenizer: object, count: int = FREQUENT) -> list[int]:

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from pet_cli.errors import UserError
 from pet_cli.prompts.batch import Batch
 from pet_cli.prompts.template import Template
-from pet_cli.tuning.slots import check_init, soft_template
+from pet_cli.tuning.slots import check_init, soft_template, trained_vectors
 from pet_cli.tuning.soft import SoftLearner
 
 
@@ -23,11 +23,16 @@ class SoftPromptLearner(SoftLearner):
     """
 
     def __init__(self, lm: Any, template: Template, **options: Any) -> None:
-        check_init(options["settings"].init, options["settings"].text)
+        settings = options["settings"]
+        check_init(settings.init, settings.text, settings.starts_from)
         super().__init__(lm, template, **options)
 
     def own_template(self, template: Template) -> Template:
         return soft_template(template, self.settings.name, self.settings.length)
+
+    def initial(self) -> Tensor:
+        file = self.settings.starts_from
+        return super().initial() if file is None else trained_vectors(self.lm, self.encoder, file)
 
     def make(self) -> None:
         super().make()
