@@ -302,7 +302,7 @@ _ENSEMBLE: dict[str, dict[str, Move]] = {
 _TASTES = f"method.words={DATA.parent / 'tastes.tsv'}"
 _NETWORK = {
     "vectors": Move("model"),
-    "limit": Move("2", (f"method.vectors={DATA.parent / 'words.vec'}",), {"metrics.unknown_words": OTHER}),
+    "limit": Move("2", (f"method.vectors={DATA.parent / 'words.vec'}",)),
     "width": Move("20"),
     "static": Move("true"),
     "dropout": Move("0.1"),
