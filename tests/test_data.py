@@ -57,6 +57,12 @@ def test_every_kind_of_file_reads_the_same(tmp_path: Path, suffix: str) -> None:
     assert split.gold == [1, 0]
 
 
+def test_a_separator_is_refused_where_no_file_is_a_csv(tmp_path: Path) -> None:
+    write(tmp_path / "test.jsonl", [{"text": "good", "label": 1}, {"text": "bad", "label": 0}])
+    with pytest.raises(UserError, match="data.separator=semicolon"):
+        load(TASK, data_of(path=str(tmp_path), separator="semicolon"), LABELS)
+
+
 def test_a_single_file_is_divided_by_label_without_overlap(tmp_path: Path) -> None:
     path = write(tmp_path / "all.jsonl", [{"text": f"t{i}", "label": int(i < 10)} for i in range(30)])
     splits = load(TASK, data_of(path=str(path), test_fraction=0.5), LABELS)

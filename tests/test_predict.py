@@ -153,6 +153,7 @@ def test_lines_and_answers_match(
     [
         (["--text", "a", "--file", "x.jsonl"], b"", "--file and --text"),
         ([], b"", "Nothing to predict"),
+        (["--file", "header.csv"], b"", "header.csv has no rows"),
         ([], "schön\n".encode("latin-1"), "line 1: not UTF-8"),
         (["--output", "."], b"good\n", "folder"),
         (["--output", "no.txt/x.jsonl"], b"good\n", "Cannot write"),
@@ -170,6 +171,7 @@ def test_a_mistake_is_one_line(
     folder = runs("tfidf")
     monkeypatch.chdir(tmp_path)
     (tmp_path / "no.txt").write_text("a file")
+    (tmp_path / "header.csv").write_text("text\n")
     capsys.readouterr()
     stdin(monkeypatch, content)
     assert main(["predict", str(folder), *arguments]) == 2

@@ -137,3 +137,5 @@ def test_predict_on_the_folder_of_a_sweep_offers_its_runs(finished: Path, capsys
     run(finished, "s/two", [0.9, 0.2])
     assert main(["predict", "s", "--text", "Soup."]) == 2
     assert "s holds several runs; give one of them: s/one, s/two" in capsys.readouterr().err
+    assert main(["ensemble", "s"]) == 2
+    assert "s holds several runs; give them one by one: s/one, s/two" in capsys.readouterr().err

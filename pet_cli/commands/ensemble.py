@@ -13,7 +13,7 @@ import numpy as np
 from pet_cli.base.files import write_json, write_jsonl
 from pet_cli.config import resolve
 from pet_cli.ensembles.combine import COMBINATIONS, combine, confidence_weights, log_softmax
-from pet_cli.errors import UserError, not_allowed
+from pet_cli.errors import UserError, choices, not_allowed
 from pet_cli.runs import store
 from pet_cli.runs.saved import saved_config
 from pet_cli.tasks.evaluation import evaluate
@@ -105,6 +105,9 @@ def _named(runs: Sequence[Path]) -> dict[str, list[dict[str, Any]]]:
 def _members(folder: Path) -> dict[str, list[dict[str, Any]]]:
     path = folder / "predictions.jsonl"
     if not path.is_file():
+        below = sorted(str(one.parent) for one in folder.glob("*/predictions.jsonl"))
+        if below:
+            raise UserError(f"{folder} holds several runs; give them one by one: {choices(below, 3)}.")
         raise UserError(f"{folder} is not the folder of a finished run (no predictions.jsonl).")
     try:
         rows = [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]

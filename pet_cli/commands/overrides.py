@@ -142,7 +142,7 @@ def quote(override: str, sweeping: bool = False) -> str:
     """
     key, equals, value = (part.strip() for part in override.partition("="))
     name = key.lstrip("+")
-    if not equals and not name.startswith("~"):
+    if not name or (not equals and not name.startswith("~")):
         raise UserError(f"{override}: write KEY=VALUE.")
     if not re.fullmatch(r"[\w.@/~-]+", name, re.ASCII):
         raise UserError(f"Unknown key '{key}'.{nearest(name, [*texts(), *MAPPINGS, 'task', 'seed'])}")

@@ -38,7 +38,8 @@ def predict(run: str, file: str | None, texts: list[str] | None, output: str | N
     inputs = chunks(read_inputs(saved_config(folder), file, texts), methods.CHUNK)
     first = next(inputs, None)  # what is wrong with the input shows before a model is loaded
     if first is None:
-        raise UserError("Nothing to predict: give --text, --file, or lines on standard input.")
+        given = f"{file} has no rows" if file else "give --text, --file, or lines on standard input"
+        raise UserError(f"Nothing to predict: {given}.")
     method = methods.load(folder)
     progress = Progress(enabled=None if output or not sys.stdout.isatty() else False)
     asked = empty = 0

@@ -127,6 +127,11 @@ def _check_prompt(config: PetConfig) -> None:
             f"scoring={config.scoring.name} trains a vector for each label, and the examples of task "
             f"'{config.task.name}' bring their own candidates; leave it at scoring=words."
         )
+    if config.task.target == "choice" and config.scoring.trains:
+        raise Unfit(
+            f"scoring.combine={config.scoring.combine} trains what words of a label count, and the examples of task "
+            f"'{config.task.name}' bring their own candidates; choose another."
+        )
     template = prompt_template(config)
     if template.masks > 1:
         raise UserError(f"template '{template.source}' has {template.masks} masks; one is what is supported.")

@@ -38,7 +38,8 @@ def pvps(config: PetConfig) -> list[tuple[Any, Any]]:
         verbalizers = _ids("ensemble.verbalizers", words, "v", len(config.task.verbalizers))
         pairs = [(pattern, verbalizer) for pattern in patterns for verbalizer in verbalizers]
     if not pairs:
-        raise UserError("ensemble: no members.")
+        given = [key for key in ("pvps", "patterns", "verbalizers") if getattr(ensemble, key, None) in ([], ())]
+        raise UserError(f"ensemble.{given[0] if given else 'patterns'}: no members; null takes all that the task has.")
     return pairs
 
 

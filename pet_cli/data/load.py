@@ -18,7 +18,7 @@ from pet_cli.data import folders, hub
 from pet_cli.data.examples import Example, Split
 from pet_cli.data.fields import text_key
 from pet_cli.data.labels import LabelReader
-from pet_cli.data.rows import read_rows
+from pet_cli.data.rows import kind_of, read_rows
 from pet_cli.data.sampling import ranked
 from pet_cli.data.tables import Row, Table, read_table
 from pet_cli.errors import UserError
@@ -98,6 +98,8 @@ def _local(path: Path, task: TaskConfig, data: DataConfig, without: Sequence[str
     if not path.exists():
         raise UserError(f"data.path={path}: no such file or folder.")
     files = folders.split_files(path) if path.is_dir() else {"train": [path]}
+    if data.separator is not None and ".csv" not in {kind_of(part) for parts in files.values() for part in parts}:
+        raise UserError(f"data.separator={data.separator}: divides the columns of a csv, and {path} is or has none.")
     found = []
     for name, parts in files.items():
         if name in without:
