@@ -59,7 +59,7 @@ def test_every_kind_of_file_reads_the_same(tmp_path: Path, suffix: str) -> None:
 
 def test_a_separator_is_refused_where_no_file_is_a_csv(tmp_path: Path) -> None:
     write(tmp_path / "test.jsonl", [{"text": "good", "label": 1}, {"text": "bad", "label": 0}])
-    with pytest.raises(UserError, match="data.separator=semicolon"):
+    with pytest.raises(UserError, match=r"data\.separator=semicolon"):
         load(TASK, data_of(path=str(tmp_path), separator="semicolon"), LABELS)
 
 
