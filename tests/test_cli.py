@@ -97,7 +97,7 @@ def test_show_explains_a_prompt(capsys: pytest.CaptureFixture[str]) -> None:
 
 
 MISTAKES = [
-    (["train", "task=sst3"], "sst2"),
+    (["train", "task=sst3"], "sst5"),
     (["train", "pattern=p77"], "pattern=p77"),
     (["train", "tuning=ful"], "'full'"),
     (["train", "trainer.max_stps=3"], "'trainer.max_steps'"),
@@ -141,7 +141,7 @@ MISTAKES = [
     (["train", "ensemble=ipet", "ensemble.growth=1"], "above 1"),
     (["lst"], "'list'"),
     (["list", "task"], "tasks"),
-    (["list", "patterns", "sst3"], "sst2"),
+    (["list", "patterns", "sst3"], "sst5"),
     (["predict", "/no/such/run"], "no such folder"),
     (["ensemble", "/no/such/run"], "predictions.jsonl"),
 ]
