@@ -18,13 +18,13 @@ from pet_cli.config.schema import PetConfig
 from pet_cli.data.examples import Split
 from pet_cli.runs import store
 from pet_cli.runs.account import account
-from pet_cli.runs.outcome import Outcome, outcome_of, predictions
+from pet_cli.runs.outcome import outcome_of, predictions
 from pet_cli.runs.session import Session
 from pet_cli.runs.timing import forget_peak_memory, timing
 
 
-def execute(config: PetConfig, out: Path, session: Session, progress: Progress | None = None) -> Outcome:
-    """Runs a configuration and writes its folder."""
+def execute(config: PetConfig, out: Path, session: Session, progress: Progress | None = None) -> methods.Method:
+    """Runs a configuration and writes its folder; the method as it was fitted."""
     clock, progress = Clock(), progress or Progress(enabled=False)
     start = time.perf_counter()
     forget_peak_memory()
@@ -51,7 +51,7 @@ def execute(config: PetConfig, out: Path, session: Session, progress: Progress |
         store.write_run(out, config, outcome.metrics | {"warnings": outcome.warnings}, rows, splits)
     clock.seconds["total"] = time.perf_counter() - start
     store.write_timing(out, timing(clock, session.device(config), len(test)))
-    return outcome
+    return method
 
 
 def zero_shot(config: PetConfig, context: methods.Context, test: Split) -> np.ndarray | None:

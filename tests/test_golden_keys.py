@@ -99,6 +99,12 @@ _RUN: dict[str, Move] = {
     ),
     "save_model": Move("never", shows={"files": OTHER}, keeps=("code", "predictions")),
     "resume": Move("true", shows={"code": (2, 0)}, keeps=("predictions",), again=True),
+    # Of a sweep: what they do among its runs is held in tests/test_choice.py.
+    "select": Move("[cv]", shows={"code": (0, 2)}, keeps=()),
+    "choice.folds": Move("1", shows={"code": (0, 2)}, keeps=()),
+    "choice.splits": Move("0", shows={"code": (0, 2)}, keeps=()),
+    "choice.texts": Move("0", shows={"code": (0, 2)}, keeps=()),
+    "choice.within": Move("[1]", shows={"code": (0, 2)}, keeps=()),
     "data.path": Move(str(DATA / "columns"), ("data.shots=2",), {"metrics.n_test": (8, 4)}, ("code",)),
     "data.shots": Move("2", shows={"metrics.n_train": (8, 4), "predictions": OTHER}, keeps=("code",)),
     "data.fewer": Move("take", ("data.shots=100",), {"code": (2, 0)}, ()),

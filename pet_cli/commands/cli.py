@@ -95,7 +95,7 @@ def _dispatch(arguments: list[str]) -> int:
         return explain(options.run, options.top)
     from pet_cli.commands.predict import predict
 
-    return predict(options.run, options.file, options.text, options.output)
+    return predict(options.run, options.file, options.text, options.output, options.choice)
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -132,10 +132,16 @@ def _parser() -> argparse.ArgumentParser:
         "order. Without --text and --file, each line of standard input is a text, or a JSON object of the task's "
         "fields; an empty line or row is answered like an empty text, so that answers match lines.",
     )
-    predict.add_argument("run", help="the folder of a run")
+    predict.add_argument("run", help="the folder of a run, or with --choice of a sweep")
     predict.add_argument("--file", help="a jsonl, csv, tsv or parquet file with the task's columns")
     predict.add_argument("--text", action="append", help="a text; again for a second field, in the task's order")
     predict.add_argument("--output", help="write jsonl here instead of to standard output")
+    predict.add_argument(
+        "--choice",
+        nargs="+",
+        metavar=("RULE", "KEY=VALUE"),
+        help="of a sweep: the run that this rule chose, and for which seed and so on: --choice cv seed=13",
+    )
     ensemble = commands.add_parser("ensemble", help="combine finished runs, or an ensemble's members, again")
     ensemble.add_argument("runs", nargs="+", metavar="RUN", help="folders of runs on the same test examples")
     ensemble.add_argument("--combine", default="probabilities", help="probabilities, logits, vote")

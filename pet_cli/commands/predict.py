@@ -30,11 +30,15 @@ Line = str | Mapping[str, Any]
 """A text, or a row as JSON."""
 
 
-def predict(run: str, file: str | None, texts: list[str] | None, output: str | None) -> int:
-    """Prints or writes one JSON object for each text, in their order: predicted label and probabilities."""
+def predict(run: str, file: str | None, texts: list[str] | None, output: str | None, choice: Sequence[str] = ()) -> int:
+    """Prints or writes one JSON object for each text, in their order: predicted label and probabilities.
+
+    Args:
+        choice: a rule, and what is given of the run that it chose (`["cv", "seed=13"]`), where `run` is a sweep.
+    """
     from pet_cli import methods
 
-    folder = Path(run)
+    folder = winner(Path(run), choice) if choice else Path(run)
     inputs = chunks(read_inputs(saved_config(folder), file, texts), methods.CHUNK)
     first = next(inputs, None)  # what is wrong with the input shows before a model is loaded
     if first is None:
@@ -55,6 +59,17 @@ def predict(run: str, file: str | None, texts: list[str] | None, output: str | N
     if empty:
         print(f"pet: {empty} of {asked} texts are empty.", file=sys.stderr)
     return 0
+
+
+def winner(sweep: Path, choice: Sequence[str]) -> Path:
+    """The folder that a rule chose, as the command line names both."""
+    from pet_cli.choice import winners
+
+    rule, *rest = choice
+    for one in rest:
+        if "=" not in one:
+            raise UserError(f"--choice {rule} {one}: write KEY=VALUE, such as seed=13.")
+    return winners.winner(sweep, rule, {key: value for key, _, value in (one.partition("=") for one in rest)})
 
 
 def chunks(inputs: Iterable[Example], size: int) -> Iterator[list[Example]]:

@@ -88,6 +88,7 @@ class Sweep:
         varied: the keys that differ between them.
         folders: their folders' names; empty where they follow from something that is known only when a job starts.
         left_out: the combinations that are no runs of it.
+        choice: the rules that choose among its runs (`select`) and within what (`within`); empty where none do.
         start: when the sweep was last begun, in seconds as `time.time` counts them.
     """
 
@@ -95,6 +96,7 @@ class Sweep:
     varied: list[str]
     folders: list[str]
     left_out: list[LeftOut] = field(default_factory=list)
+    choice: dict[str, list[str]] = field(default_factory=dict)
     start: float = field(default_factory=time.time)
 
     def write(self, folder: Path) -> None:

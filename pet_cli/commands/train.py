@@ -18,6 +18,8 @@ from omegaconf import DictConfig, OmegaConf, open_dict
 from omegaconf.errors import OmegaConfBaseException
 
 from pet_cli.base.files import is_empty, locked, read_json, remove_partial
+from pet_cli.choice import scores, winners
+from pet_cli.commands import choice
 from pet_cli.commands.compose import check_files, composed, first_line, translate, typed
 from pet_cli.commands.overrides import config_dir, is_sweep, prepare
 from pet_cli.commands.sweep import Limits, Sweep, check_limits, combined, duration, limit, name, rung, varied
@@ -135,9 +137,10 @@ class CheckSweep(Callback):
         known = [one for one in folders if one is not None]
         if len(set(known)) < len(known):
             _share_a_folder(keys)
+        rules = choice.asked(configs)
         if folder.is_dir():
             remove_partial(folder, below=False)
-        Sweep(len(configs), keys, known, left_out).write(folder)
+        Sweep(len(configs), keys, known, left_out, rules).write(folder)
         # Callbacks run only in the process of the sweep; a message here must not reach stdout's table.
         print(f"Sweep of {len(configs)} runs in {folder}", file=sys.stderr)
         if left_out:
@@ -162,7 +165,9 @@ def _subfolder(composed: DictConfig) -> str | None:
 
 def _share_a_folder(varied: Sequence[str]) -> None:
     """Raises the error for runs of a sweep that would lie in one folder."""
-    idle = [key for key in varied if key.lstrip("+") in states.LEFT_OUT]
+    idle = [key for key in varied if key.lstrip("+").partition(".")[0] in states.LEFT_OUT]
+    if idle == ["select"]:
+        raise UserError("select: several rules are a list, select=[cv,mdl]; they change no result.")
     if idle:
         raise UserError(f"{idle[0]}: it changes no result, so runs that differ by it alone share a folder; give one.")
     raise UserError("two runs of this sweep are the same, or share a folder: a value stands there twice.")
@@ -174,7 +179,9 @@ def job(cfg: DictConfig) -> None:
     out, overrides = Path(hydra_config.runtime.output_dir), list(hydra_config.overrides.task)
     if hydra_config.mode != RunMode.MULTIRUN:
         try:
-            _run(typed(cfg, _config_dir(hydra_config)), out, overrides, "")
+            config = typed(cfg, _config_dir(hydra_config))
+            winners.check_sweep([config])
+            _run(config, out, overrides, "")
         except Exception as error:
             raise Refused(error) from error
         return
@@ -203,16 +210,20 @@ def _run(config: PetConfig, out: Path, overrides: list[str], heading: str) -> st
     """
     with locked(out):  # of two processes that share a sweep, one takes the run
         taken = _claim(config, out, overrides, sweeping=bool(heading))
-    if taken:
-        return taken
+        if taken == _DONE and scores.lacking(out, config):
+            states.hold(out)
+        elif taken:
+            return taken
 
     from pet_cli.base.progress import Progress
     from pet_cli.execute import execute  # torch is loaded here, once the configuration is known to be good
     from pet_cli.runs import session
 
-    start = time.monotonic()
+    start, own, progress = time.monotonic(), session.of_process(bool(heading)), Progress(heading)
+    if taken:
+        return f"{taken}, scored for choice{choice.score(config, out, own, progress, None)}"
     try:
-        execute(config, out, session.of_process(bool(heading)), Progress(heading))
+        method = execute(config, out, own, progress)
     except KeyboardInterrupt:
         states.finish(out, "interrupted")
         raise
@@ -220,9 +231,13 @@ def _run(config: PetConfig, out: Path, overrides: list[str], heading: str) -> st
         store.write_config(out, config)
         states.finish(out, "failed", _message(error))
         raise
+    further = choice.score(config, out, own, progress, method) if scores.lacking(out, config) else ""
     states.finish(out, "done")
     metric, value = score(read_json(out / "metrics.json"))
-    return f"{title(metric)} {value:.3f} ({duration(time.monotonic() - start)})"
+    return f"{title(metric)} {value:.3f} ({duration(time.monotonic() - start)}){further}"
+
+
+_DONE = "done already"
 
 
 def _message(error: Exception) -> str:
@@ -240,7 +255,7 @@ def _claim(config: PetConfig, out: Path, overrides: list[str], sweeping: bool) -
         return f"running elsewhere, {where}"
     if config.resume and states.finished(state, config):
         states.accept(out)
-        return "done already"
+        return _DONE
     if config.resume and state.get("status") == "done" and not states.reusable(state, config):
         why = states.difference(out, state, config)
         raise UserError(f"{out} holds another finished run ({why}); give another folder.")
@@ -313,11 +328,13 @@ def _tell_sweep(folder: Path) -> int:
     rows, configurations = summary.write_sweep(folder)
     store.point_latest(folder.absolute())
     show_sweep(rows, configurations, folder)
+    plan = Sweep.read(folder)
+    chosen = not plan.choice or choice.tell(folder, plan.choice, plan.varied)
     if any(line["status"] == "done" for line in rows):
         from pet_cli.report import write_report
 
         print(f"Report: {write_report([folder])}")
-    missing = [name for name in Sweep.read(folder).folders if not (folder / name / "state.json").is_file()]
+    missing = [name for name in plan.folders if not (folder / name / "state.json").is_file()]
     if missing:
         print(f"pet: {len(missing)} runs left no trace, {missing[0]} first; go on with resume=true.", file=sys.stderr)
-    return 1 if missing or any(line["status"] != "done" for line in rows) else 0
+    return 1 if missing or not chosen or any(line["status"] != "done" for line in rows) else 0

@@ -9,6 +9,7 @@ import contextlib
 from collections.abc import Iterator
 
 from pet_cli.config import nsp, registry
+from pet_cli.config.choice import check_choice
 from pet_cli.config.columns import columns
 from pet_cli.config.ensemble import WEIGHTS, IpetEnsemble, PatternsEnsemble, PetEnsemble
 from pet_cli.config.method import NspSettings
@@ -73,6 +74,7 @@ def check(config: PetConfig, *, learns: bool = True) -> None:
         _check_prompt(config)
     else:
         _check_labels(config)
+    check_choice(config)
 
 
 def _check_shots(config: PetConfig) -> None:

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from pet_cli.config.bounds import SEEDS, Settings, bounded, one_of, rate
+from pet_cli.config.choice import ChoiceConfig
 from pet_cli.errors import not_allowed
 
 SEPARATORS = {"comma": ",", "semicolon": ";", "tab": "\t", "bar": "|"}
@@ -116,6 +117,8 @@ class PetConfig(Settings):
     scoring: Any  # a `Scoring`, by its name
     data: DataConfig
     trainer: TrainerConfig
+    select: Any  # names of rules, config/choice.py
+    choice: ChoiceConfig
     pattern: Any
     verbalizer: Any
     template: str | None

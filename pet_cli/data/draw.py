@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 
 from pet_cli.config import resolve
 from pet_cli.config.ensemble import PetEnsemble
@@ -60,6 +61,27 @@ def draw_to_search(config: PetConfig, splits: Mapping[str, Split]) -> dict[str, 
     unlabeled = _unlabeled(config, splits, drawn) or Split("unlabeled", ())
     few = capped(unlabeled.examples, wanted.max_unlabeled, wanted.seed)
     return {**drawn, "unlabeled": Split("unlabeled", tuple(few), notes=unlabeled.notes)}
+
+
+def draw_for_choice(config: PetConfig, splits: Mapping[str, Split]) -> dict[str, Split]:
+    """What the rules that choose among runs look at, of what `load` has loaded; never a test label.
+
+    Returns:
+        `train` and `dev` as a run that trains draws them, though this one may not train; `unlabeled` as the run has
+        it; `texts`, at most `choice.texts` without labels: those that PET would label (see `data.unlabeled`), or
+        where there are none those of the training sample.
+    """
+    drawn = draw(config, splits)
+    found = {name: drawn[name] for name in ("train", "dev", "unlabeled") if name in drawn}
+    if "train" not in found and "train" in splits and config.data.shots != 0:
+        found["train"], found["dev"] = _sample(config, splits)
+    source = _unlabeled(config, splits, found) or found.get("train")
+    if source:
+        texts = capped(source.examples, config.choice.texts, config.data.seed)
+        bare = tuple(replace(example, gold=None) for example in texts)
+        where = source.notes[-1] if source.name == "unlabeled" else "the training sample"
+        found["texts"] = Split("texts", bare, notes=(where.removeprefix("unlabeled texts: "),))
+    return found
 
 
 def _sample(config: PetConfig, splits: Mapping[str, Split]) -> tuple[Split, Split]:

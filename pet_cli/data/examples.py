@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 import hashlib
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -39,12 +39,21 @@ class Split:
     Attributes:
         kept: whether they come again, so that what was computed of them is worth keeping; texts passing by do not.
         notes: what was left out or read in one of several ways, each a line without a stop.
+        whole, places: of a part, the split that it is part of and the places of its examples there, so that what is
+            computed of each example is computed of the whole, once for all its parts.
     """
 
     name: str
     examples: tuple[Example, ...]
     kept: bool = True
     notes: tuple[str, ...] = ()
+    whole: Split | None = None
+    places: tuple[int, ...] = ()
+
+    def part(self, places: Sequence[int], name: str) -> Split:
+        """Some of the examples by their places, as a split of their own."""
+        examples = tuple(self.examples[place] for place in places)
+        return Split(name, examples, self.kept, whole=self, places=tuple(places))
 
     @classmethod
     def passing(cls, rows: Iterable[Mapping[str, str]]) -> Split:

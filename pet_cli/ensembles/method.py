@@ -88,7 +88,7 @@ class EnsembleMethod(Method):
 
     def predict(self, split: Split) -> np.ndarray:
         run = self.run
-        if run is not None and split is run.splits.get(split.name) and split.name in self.results[0].scores:
+        if run is not None and split.name in self.results[0].scores and split.fingerprint == self._of_run(split.name):
             return ensemble_scores(self.config, self.results, run.splits, split.name)
         if not self.loaded:
             assert self.context.folder is not None
@@ -96,6 +96,12 @@ class EnsembleMethod(Method):
         told = np.stack([log_softmax(member.predict(split)) for member in self.loaded])
         weights = confidence_weights(told) if self.weights is None else self.weights
         return combine(told, self.config.ensemble.combine, weights)
+
+    def _of_run(self, name: str) -> str | None:
+        """The fingerprint of the run's own split of that name."""
+        assert self.run is not None
+        own = self.run.splits.get(name)
+        return None if own is None else own.fingerprint
 
     def save(self, folder: Path, whole: bool = True) -> None:
         """The members are in their folders already, below the ensemble's own."""

@@ -28,6 +28,7 @@ from pet_cli.runs.session import Session
 from pet_cli.training.loop import TrainReport, TrainSettings, balanced_weights, steps_for, train
 from pet_cli.training.mlm import MaskedModelling
 from pet_cli.tuning import Learner, PromptLearner, learner_class
+from pet_cli.tuning.base import Encoded
 from pet_cli.verbalizers.candidates import CandidatesVerbalizer
 
 
@@ -221,11 +222,11 @@ def fit(
     if config.trainer.class_weights == "balanced":
         weights = balanced_weights(sample.gold, len(learner.labels))
     with clock.phase("encode"), progress.stage("encode", len(sample)) as advance:
-        encoded = learner.encode(sample.rows, sample.fingerprint, advance, sample.candidates)
+        encoded = encode_whole(learner, sample, advance)
         dev = None
         if splits.get("dev"):
             own = splits["dev"]
-            dev = (learner.encode(own.rows, own.fingerprint, candidates=own.candidates), good_on(config, own))
+            dev = (encode_whole(learner, own), good_on(config, own))
         mlm = None
         if auxiliary is not None and auxiliary.alpha > 0 and learner.lm_loss_trains:
             assert isinstance(learner, PromptLearner)
@@ -246,6 +247,13 @@ def fit(
             advance=advance,
         )
     return report, how
+
+
+def encode_whole(learner: Learner, split: Split, advance: Callable[[int], None] | None = None) -> Encoded:
+    """A split ready for a learner; of a part, its share of the split that it is part of."""
+    if split.whole is not None:
+        return encode_whole(learner, split.whole, advance).part(split.places)
+    return learner.encode(split.rows, split.fingerprint, advance, split.candidates)
 
 
 def to_learn(config: PetConfig, sample: Split) -> Tensor:
@@ -272,8 +280,11 @@ def score_split(learner: Learner, split: Split, clock: Clock, progress: Progress
         if split.kept:
             key = split.fingerprint if len(rows) <= CHUNK else f"{split.fingerprint}/{start}"
         with clock.phase(f"encode {split.name}"), progress.stage("encode", len(part)) as advance:
-            own = None if candidates is None else candidates[start : start + CHUNK]
-            encoded = learner.encode(part, key, advance, own)
+            if split.whole is not None and len(part) == len(rows):
+                encoded = encode_whole(learner, split, advance)
+            else:
+                own = None if candidates is None else candidates[start : start + CHUNK]
+                encoded = learner.encode(part, key, advance, own)
         with clock.phase(f"evaluate {split.name}"), progress.stage("evaluate", len(part)) as advance:
             found.append(learner.predict(encoded, advance))
         shortened += encoded.shortened

@@ -64,9 +64,8 @@ def table(folders: Sequence[Path]) -> list[dict[str, Any]]:
     A setting that only some runs name on their command line is filled in from the others' configurations.
     """
     rows = [row(folder) for folder in folders]
-    keys = list(
-        dict.fromkeys(key for r in rows for key in r["overrides"] if key not in ("experiment", "baseline", "resume"))
-    )
+    skip = ("experiment", "baseline", "choice", "resume", "select")
+    keys = list(dict.fromkeys(key for r in rows for key in r["overrides"] if key.partition(".")[0] not in skip))
     names = list(dict.fromkeys(name for r in rows for name in values(r.get("metrics", {}))))
     flat = []
     for r in rows:

@@ -11,7 +11,7 @@ from pet_cli.base.memo import Memo
 from pet_cli.config import resolve
 from pet_cli.config.schema import PetConfig
 from pet_cli.data import load as data
-from pet_cli.data.draw import draw, draw_to_search
+from pet_cli.data.draw import draw, draw_for_choice, draw_to_search
 from pet_cli.data.examples import Split
 from pet_cli.models import places
 
@@ -121,6 +121,10 @@ class Session:
             UserError: data that are missing or broken, or too few examples for `data.shots`.
         """
         return draw(config, self._loaded(config))
+
+    def for_choice(self, config: PetConfig) -> dict[str, Split]:
+        """What the rules that choose among runs look at (see `data.draw.draw_for_choice`)."""
+        return draw_for_choice(config, self._loaded(config))
 
     def to_search(self, config: PetConfig) -> dict[str, Split]:
         """What a search for prompts may look at: `train` as a run draws it, and `unlabeled` (`data.draw_to_search`).

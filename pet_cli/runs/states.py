@@ -23,10 +23,11 @@ from pet_cli.errors import UserError
 from pet_cli.models import places
 from pet_cli.version import __version__
 
-LEFT_OUT = ("baseline", "device", "resume", "save_model")
+LEFT_OUT = ("baseline", "choice", "device", "resume", "save_model", "select")
 """Keys that say where and how a result is made and kept, not what it is: no part of a fingerprint or folder's name."""
 
 _OF_PROMPTS = ("pattern", "template")
+_PROCESS = ("host", "process", "since")
 
 
 def plain(config: PetConfig) -> dict[str, Any]:
@@ -35,7 +36,9 @@ def plain(config: PetConfig) -> dict[str, Any]:
     A model's folder is given in full, so that the run can be asked from anywhere.
     """
     values = asdict(config)
-    for key in ("baseline", "resume", "save_model", *(() if config.method.reads_template else _OF_PROMPTS)):
+    kept = ("device",)  # where a run was made is worth knowing
+    left_out = [key for key in LEFT_OUT if key not in kept]
+    for key in (*left_out, *(() if config.method.reads_template else _OF_PROMPTS)):
         del values[key]
     if not config.method.tunes:
         del values["scoring"]
@@ -107,16 +110,25 @@ def write(folder: Path, status: str, config: PetConfig, overrides: Sequence[str]
     if stamp := model_stamp(config):
         state["model"] = stamp  # part of the fingerprint; here to tell what has changed
     if status == "running":
-        state |= {"host": platform.node(), "process": os.getpid(), "since": _start(os.getpid())}
+        state |= _this_process()
     if error is not None:
         state["error"] = error
     write_json(folder / "state.json", state)
 
 
+def _this_process() -> dict[str, Any]:
+    return {"host": platform.node(), "process": os.getpid(), "since": _start(os.getpid())}
+
+
+def hold(folder: Path) -> None:
+    """Notes that a run is done, and that this process still adds to its folder; `finish` takes that back."""
+    write_json(folder / "state.json", read_json(folder / "state.json") | {"status": "done"} | _this_process())
+
+
 def finish(folder: Path, status: str, error: str | None = None) -> None:
     """Notes how a running run ended: its settings and data stay those that it began with."""
     state: dict[str, Any] = read_json(folder / "state.json")
-    kept = {key: value for key, value in state.items() if key not in ("host", "process", "since", "error")}
+    kept = {key: value for key, value in state.items() if key not in (*_PROCESS, "error")}
     write_json(folder / "state.json", kept | {"status": status} | ({} if error is None else {"error": error}))
 
 
@@ -158,6 +170,8 @@ def read(folder: Path) -> dict[str, Any]:
         raise UserError(f"{path} is damaged: it does not say how the run stands.")
     if state.get("status") == "running" and not _lives(state):
         state["status"] = "interrupted"
+    if state.get("status") == "done" and "process" in state and not _lives(state):
+        state = {key: value for key, value in state.items() if key not in _PROCESS}
     return state
 
 
@@ -202,8 +216,10 @@ def _flat(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
 
 
 def elsewhere(state: Mapping[str, Any]) -> str | None:
-    """The other process that is working on a run, in words; None where there is none."""
-    if state.get("status") != "running" or (state.get("host"), state.get("process")) == (platform.node(), os.getpid()):
+    """The other process that is working on a run, or adds to a finished one, in words; None where there is none."""
+    if state.get("status") not in ("running", "done") or "process" not in state:
+        return None
+    if (state.get("host"), state.get("process")) == (platform.node(), os.getpid()):
         return None
     return f"process {state.get('process')} on {state.get('host')}"
 

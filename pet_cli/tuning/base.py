@@ -46,6 +46,12 @@ class Encoded:
     def __len__(self) -> int:
         return len(self.prompts)
 
+    def part(self, places: Sequence[int]) -> Encoded:
+        """Some of the examples by their places."""
+        states = None if self.states is None else self.states[list(places)]
+        candidates = None if self.candidates is None else [self.candidates[place] for place in places]
+        return Encoded([self.prompts[place] for place in places], states, candidates)
+
     @property
     def lengths(self) -> list[int]:
         return [len(prompt.ids) for prompt in self.prompts]

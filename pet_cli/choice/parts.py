@@ -1,0 +1,66 @@
+"""Labeled examples in parts, and what it costs a model not to know what is right. Knows nothing of methods."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from pet_cli.data.examples import Example, Split
+from pet_cli.data.sampling import ranked, strata
+from pet_cli.errors import UserError
+from pet_cli.tasks.targets import Target
+
+
+def most_parts(split: Split, target: Target) -> int:
+    """The most parts of which each holds every label that the split has.
+
+    Raises:
+        UserError: a label has a single example, which no part could both hold out and learn from.
+    """
+    sizes = {phrase: len(set(map(_unit, own))) for phrase, own in strata(split.examples, target).items() if own}
+    phrase, least = min(sizes.items(), key=lambda one: one[1])
+    if least < 2:
+        raise UserError(f"{phrase} has a single training example, which cannot be held out and learned from.")
+    return least
+
+
+def parts(split: Split, target: Target, n: int, seed: int | None = None) -> list[list[int]]:
+    """The places of a split's examples dealt into `n` parts, every label evenly; what belongs together stays so.
+
+    Args:
+        seed: of the order in which they are dealt; None is the split's own.
+    """
+    examples = split.examples if seed is None else ranked(split.examples, seed)
+    place_of = {id(example): place for place, example in enumerate(split.examples)}
+    dealt: dict[object, int] = {}
+    for own in sorted(strata(examples, target).values(), key=len):  # of several labels the rarest decides
+        for example in own:
+            dealt.setdefault(_unit(example), len(dealt) % n)
+    found: list[list[int]] = [[] for _ in range(n)]
+    for example in examples:
+        part = dealt.setdefault(_unit(example), len(dealt) % n)  # an example without any label belongs to no stratum
+        found[part].append(place_of[id(example)])
+    return found
+
+
+def _unit(example: Example) -> object:
+    return example.row if example.group is None else example.group
+
+
+def others(parts: Sequence[Sequence[int]], without: int) -> list[int]:
+    """All places but those of one part, in order."""
+    return sorted(place for number, own in enumerate(parts) if number != without for place in own)
+
+
+def losses(scores: np.ndarray, gold: Sequence[object], target: Target) -> np.ndarray:
+    """The cross-entropy of each example in nats, `[examples]`, by label scores `[examples, labels]`."""
+    own = np.asarray(scores, dtype=np.float64)
+    own = own - own.max(axis=1, keepdims=True)
+    logs = own - np.log(np.exp(own).sum(axis=1, keepdims=True))
+    wanted = target.to_learn(gold)
+    if wanted.ndim == 1:
+        return np.asarray(-logs[np.arange(len(logs)), wanted])
+    shares = np.zeros_like(logs)
+    shares[:, : wanted.shape[1]] = wanted
+    return np.asarray(-(shares * np.where(shares > 0, logs, 0.0)).sum(axis=1))
