@@ -28,6 +28,9 @@ from pet_cli.models.base import LanguageModel
 from pet_cli.models.loading import load
 from pet_cli.prompts.encoder import PromptEncoder
 from pet_cli.prompts.template import Template
+from pet_cli.report import chosen as chosen_report
+from pet_cli.report.document import Table
+from pet_cli.report.runs import read_study
 from pet_cli.tasks import targets
 
 TWO = targets.make("label", ["bad", "good"])
@@ -260,10 +263,8 @@ def test_a_finished_sweep_is_scored_later_and_its_results_stay(
     for run in (path.parent for path in tmp_path.glob("*/state.json")):
         assert set(read(run / "timing.json")["choice"]) == set(RULES)
         assert read(run / "state.json").keys() == read(chosen.folder / run.name / "state.json").keys()
-    code, said = world.attempt(
-        None, *SWEEP, "seed=1", f"hydra.sweep.dir={tmp_path}", f"data.path={chosen.data}", "select=[mdl]", "resume=true",
-        "choice.folds=2",
-    )  # fmt: skip
+    own = (*SWEEP, "seed=1", f"hydra.sweep.dir={tmp_path}", f"data.path={chosen.data}")
+    code, said = world.attempt(None, *own, "select=[mdl]", "resume=true", "choice.folds=2")
     assert code == 0 and {read(path)["mdl"]["blocks"] for path in tmp_path.glob("*/selection.json")} == {2}, said
 
 
@@ -374,3 +375,38 @@ def test_a_label_with_one_example_is_no_score_and_keeps_the_result(world: World,
     assert all(read(path)["status"] == "done" for path in (tmp_path / "s").glob("*/state.json"))
     with pytest.raises(UserError, match=r"no run was chosen, since .* has a single training example"):
         winners.winner(tmp_path / "s", "cv")
+
+
+# --- the report ----------------------------------------------------------------------------------------------------
+
+
+def election(scores: tuple[float, ...], **picked: float) -> chosen_report.Election:
+    return chosen_report.Election("toy", scores, picked, {})
+
+
+def test_what_a_rule_keeps_is_its_share_of_the_oracle_s_lead_over_the_mean() -> None:
+    found = [election((0.5, 0.6, 0.7), cv=0.7, mi=0.5), election((0.5, 0.5, 0.8), cv=0.5, mi=0.8)]
+    # leads of the oracle: 0.1 and 0.2; of cv: 0.1 and -0.1; of mi: -0.1 and 0.2
+    assert chosen_report.kept(found, "cv") == pytest.approx(0)
+    assert chosen_report.kept(found, "mi") == pytest.approx(1 / 3)
+    assert chosen_report.kept(found[:1], "cv") == pytest.approx(1)
+    assert chosen_report.kept([election((0.5, 0.5), cv=0.5)], "cv") is None
+    assert chosen_report.kept(found, "mdl") is None
+    assert chosen_report.finding(found) == (
+        "Of the oracle's lead of 15.0 points over the mean, mi 33\u00a0% and cv 0\u00a0% is kept."
+    )
+
+
+def test_the_report_stands_the_chosen_between_the_oracle_and_the_worst(chosen: SimpleNamespace) -> None:
+    study = read_study([chosen.folder])
+    found = chosen_report.elections(study)
+    assert [len(one.scores) for one in found] == [2, 2] and set(found[0].picked) == set(RULES)
+    of = {run.folder.name: run.score for run in study.runs}
+    for one, group in zip(found, chosen.told["groups"], strict=True):
+        assert one.picked == {rule: of[winner["run"]] for rule, winner in group["winners"].items()}
+        assert sorted(one.scores) == sorted(of[name] for name in group["scores"])
+    section = chosen_report.choice_section(study)
+    assert section is not None
+    [table] = [block for block in section.blocks if isinstance(block, Table)]
+    assert [row[0] for row in table.rows] == ["oracle", *chosen.told["rules"], "mean", "worst"]
+    assert all(row[-1] != "–" for row in table.rows[1:-2])

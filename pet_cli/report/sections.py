@@ -4,7 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from pet_cli.report import answers, commands, compare, cost, curves, ensembles, examples, ladder, spread, wording
+from pet_cli.report import (
+    answers,
+    chosen,
+    commands,
+    compare,
+    cost,
+    curves,
+    ensembles,
+    examples,
+    ladder,
+    spread,
+    wording,
+)
 from pet_cli.report.document import Block, Bullets, Code, Document, Section, Table, Text
 from pet_cli.report.runs import Study
 from pet_cli.report.statistics import Decomposition
@@ -25,6 +37,7 @@ def document(study: Study) -> Document:
         rungs,
         spread.spread_section(study),
         spread.source_section(study, sources),
+        chosen.choice_section(study),
         curves.curve_section(study) if rungs is None else None,
         curves.comparison_section(by_setting, by_configuration),
         ensembles.member_section(study),
