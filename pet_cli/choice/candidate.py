@@ -93,7 +93,7 @@ class Candidate:
         """Label scores `[examples, labels]` before anything was learned: of the model as it is, with the run's prompt;
         all equal where there is none, or several."""
         config = self.config
-        if config.method.uses_model and config.tuning.uses_prompt and not config.ensemble.several:
+        if config.method.tunes and config.tuning.uses_prompt and not config.ensemble.several:
             return self.as_it_is().predict(split)
         if not split.candidates:
             return np.zeros((len(split), len(self.target.labels)))

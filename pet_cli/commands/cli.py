@@ -19,6 +19,7 @@ Trains and evaluates, and writes a folder of results below outputs/.
   pet train                                               the embedded demo task
   pet train task=sst2 pattern=p1                          one run
   pet train -m task=sst2 pattern=p0,p1,p2 seed=13,21,42   a sweep: every combination, one summary
+  pet train -m task=sst2 pattern=p0,p1 select=[cv,mi]     a sweep, and the run that each rule would choose
   pet train task=sst2 data.path=my/folder data.shots=64 tuning=head model.name=roberta-large
   pet train task=custom data.path=my.csv data.fields='{text: review}' data.label=stars \\
             template='{text} It was {mask}.' verbalizer='{1: terrible, 5: great}'

@@ -127,7 +127,7 @@ def check_choice(config: PetConfig) -> None:
         if rule.targets and target not in rule.targets:
             allowed = " or ".join(rule.targets)
             raise UserError(f"select: {name} means nothing for task.target={target}; it is for {allowed}.")
-        if rule.prompts and (not config.method.uses_model or config.ensemble.several or not config.tuning.uses_prompt):
+        if rule.prompts and (not config.method.tunes or config.ensemble.several or not config.tuning.uses_prompt):
             raise UserError(f"select: {name} is of a single template that a language model reads; this run has none.")
         if name == "dev" and not (data.dev_shots or data.dev):
             raise UserError("select: dev needs development examples; give data.dev_shots=N or data.dev=validation.")
