@@ -25,8 +25,6 @@ class Candidate:
 
     What its rules train is trained as the run was, with its seed, steps and development examples, and kept nowhere.
 
-    Attributes:
-        splits: `train`, `dev`, `unlabeled` and `texts` as far as they are there; no test split.
     """
 
     def __init__(self, config: PetConfig, context: Context, method: Method | None = None) -> None:
@@ -39,9 +37,13 @@ class Candidate:
         self.config = config
         self.context = context
         self.target = resolve.target(config)
-        self.splits = context.session.for_choice(config)
         self._method = method
         context.session.several()
+
+    @functools.cached_property
+    def splits(self) -> dict[str, Split]:
+        """`train`, `dev`, `unlabeled` and `texts` as far as they are there; no test split."""
+        return self.context.session.for_choice(self.config)
 
     @property
     def train(self) -> Split:
@@ -52,6 +54,14 @@ class Candidate:
         return found
 
     @property
+    def dev(self) -> Split:
+        """The development examples. Raises `UserError` where there are none."""
+        found = self.splits.get("dev")
+        if not found:
+            raise UserError("there are no development examples.")
+        return found
+
+    @property
     def texts(self) -> Split:
         """Texts without labels. Raises `UserError` where there are none."""
         found = self.splits.get("texts")
@@ -59,9 +69,8 @@ class Candidate:
             raise UserError("there are no texts beside those of the test: give a file named unlabeled, or train.")
         return found
 
-    def answers(self, name: str) -> np.ndarray:
+    def answers(self, split: Split) -> np.ndarray:
         """Label scores `[examples, labels]` of the run's method, as it was fitted, on `dev` or `texts`."""
-        split = self.texts if name == "texts" else self.splits[name]
         try:
             if self._method is None:
                 assert self.context.folder is not None
@@ -77,7 +86,7 @@ class Candidate:
     @functools.cached_property
     def said(self) -> np.ndarray:
         """`answers` on the texts, asked once for all rules."""
-        return self.answers("texts")
+        return self.answers(self.texts)
 
     def learned(self, seen: Split, held: Split) -> np.ndarray:
         """Label scores `[examples, labels]` on the examples held out, of the method fitted on those seen alone."""

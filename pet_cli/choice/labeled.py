@@ -13,8 +13,7 @@ from pet_cli.runs.outcome import score
 
 def dev(run: Candidate) -> dict[str, Any]:
     """The task's score on the development examples, which chose the checkpoint too."""
-    own = run.splits["dev"]
-    return {"score": score(run.config, own, run.answers("dev")), "examples": len(own)}
+    return {"score": score(run.config, run.dev, run.answers(run.dev)), "examples": len(run.dev)}
 
 
 def cross_validation(run: Candidate) -> dict[str, Any]:
