@@ -159,8 +159,9 @@ def _among(rule: str, group: Group, told: Sequence[Mapping[str, Any]]) -> list[f
             tables.append(np.array([[row["probabilities"][name] for name in target.labels] for row in rows]))
         except (OSError, ValueError, KeyError, TypeError):
             raise UserError(f"{path} is damaged, or gone; run the sweep again in another folder.") from None
-    assert RULES[rule].among is not None
-    values = scores.function(RULES[rule].among)(tables, target)
+    together = RULES[rule].among
+    assert together is not None
+    values = scores.function(together)(tables, target)
     return [float(f"{value:.6g}") for value in values]
 
 

@@ -72,7 +72,7 @@ def draw_for_choice(config: PetConfig, splits: Mapping[str, Split]) -> dict[str,
         where there are none those of the training sample.
     """
     drawn = draw(config, splits)
-    found = {name: drawn[name] for name in ("train", "dev", "unlabeled") if name in drawn}
+    found: dict[str, Split] = {name: drawn[name] for name in ("train", "dev", "unlabeled") if name in drawn}
     if "train" not in found and "train" in splits and config.data.shots != 0:
         found["train"], found["dev"] = _sample(config, splits)
     source = _unlabeled(config, splits, found) or found.get("train")

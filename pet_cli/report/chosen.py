@@ -93,7 +93,7 @@ def choice_section(study: Study) -> Section | None:
         rows += [(setting, *row) for row in _rows(own, study.range)]
     if len(settings) > 1:
         rows += [("all of these", *row) for row in _rows(found, None)]
-    columns = (
+    columns: tuple[str, ...] = (
         *("settings", "chosen by", study.score_title, "95 % interval", "points behind the oracle", "95 % interval"),
         *("of the oracle's lead", "seconds"),
     )
