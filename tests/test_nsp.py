@@ -132,6 +132,8 @@ def test_a_run_is_saved_asked_and_said_again(world: World, related: Path, tmp_pa
     assert [labels[place] for place in again.argmax(axis=1)] == [row["predicted"] for row in tested]
     code, said = pet("explain", str(run))
     assert code == 2 and "method=nsp has no prompt to explain" in said
+    code, said = pet("show", "--config-dir", str(CONF), "task=meals", "method=nsp", "--text", "a cold soup")
+    assert code == 2 and "method=nsp: it fills no mask" in said
 
 
 def test_a_model_without_such_a_head_is_refused_in_a_line(

@@ -18,6 +18,8 @@ def show(texts: list[str] | None, row: int, overrides: Sequence[str], config_dir
     from pet_cli.commands.compose import compose
 
     config = compose(overrides, config_dir)
+    if not config.method.tunes:
+        raise UserError(f"method={config.method.name}: it fills no mask, and has no prompt to show.")
     if not config.tuning.uses_prompt:
         raise UserError(f"tuning={config.tuning.name}: it has no prompt to show.")
     from pet_cli.runs.session import Session
