@@ -284,6 +284,7 @@ def test_the_folder_of_something_else_is_left_alone(searched: Searched, tmp_path
     (tmp_path / "found").mkdir()
     (tmp_path / "found" / "mine.txt").write_text("")
     assert "not empty" in searched("template", tmp_path / "found")[1]
+    assert searched("template", tmp_path / "other", "search=mining", "search.corpus=none")[0] == 2  # found nothing
     assert searched("template", tmp_path / "other")[0] == 0
     assert "another search" in searched("template", tmp_path / "other", "seed=14")[1]
 

@@ -6,6 +6,7 @@ head on the same states, and a few by cross-validation with the run's own tuning
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import math
 import time
@@ -97,7 +98,6 @@ class Bench:
         self.context = context
         self.path = folder / CANDIDATES
         self.known: dict[str, Scored] = {}
-        self._asked: set[str] = set()
         self._tokens: dict[str, Candidate] = {}
         self._parts = folds(config, looked.train, settings.folds) if len(looked.train) else []
         self._begun = self._written = time.monotonic()
@@ -196,7 +196,7 @@ class Bench:
         assert isinstance(learner, PromptLearner)
         return learner
 
-    @property
+    @functools.cached_property
     def texts(self) -> Split:
         """What candidates are scored on: the training examples, or some unlabeled texts where there are none."""
         if len(self.looked.train):

@@ -67,16 +67,28 @@ def search(what: str, config: PetConfig, settings: Settings, folder: Path, progr
 
 
 def _claim(folder: Path, mark: str) -> list[dict[str, Any]]:
-    """What an earlier command of the same search knew. Raises `UserError` where the folder holds anything else."""
+    """What an earlier command of the same search knew. Raises `UserError` where the folder holds anything else.
+
+    A search that was refused before it had found anything has no claim to its folder.
+    """
     path = folder / LOOKED
     if path.is_file():
-        if read_json(path).get("fingerprint") != mark:
+        known = _known(folder / CANDIDATES)
+        if read_json(path).get("fingerprint") == mark:
+            return known
+        if any(not line["hand_written"] for line in known):
             raise UserError(f"{folder} holds another search, or its data or version have changed; give another folder.")
-        lines = folder / CANDIDATES
-        return [json.loads(line) for line in lines.read_text(encoding="utf-8").splitlines()] if lines.is_file() else []
+        return []
     if any(one.name != ".lock" for one in folder.iterdir()):
         raise UserError(f"hydra.run.dir={folder}: the folder is not empty, and holds no search. Give another.")
     return []
+
+
+def _known(path: Path) -> list[dict[str, Any]]:
+    try:
+        return [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()] if path.is_file() else []
+    except (OSError, ValueError) as error:
+        raise UserError(f"{path} cannot be read: {error}.") from None
 
 
 def _search(
@@ -143,6 +155,8 @@ def _cross_validate(bench: Bench, settings: Settings) -> None:
 def hand_written(what: str, config: PetConfig) -> Iterator[Candidate]:
     """The task's own templates or label words, the marks beside what is found."""
     if what == "verbalizer":
+        if isinstance(config.verbalizer, dict):
+            yield Candidate(config.verbalizer, "verbalizer", hand_written=True)
         for index, words in enumerate(config.task.verbalizers):
             yield Candidate(words, f"v{index}", hand_written=True)
         return
