@@ -142,6 +142,11 @@ def test_the_same_command_goes_on(
         for folder in (tmp_path / "at once", tmp_path / "in parts")
     )
     assert whole == parts and before and len(asked) == len(whole) - len(before)
+    finalists, more = (
+        {row["tokens"] for row in read_rows(folder / "candidates.jsonl") if "head" in row}
+        for folder in (tmp_path / "at once", tmp_path / "in parts")
+    )
+    assert finalists <= more
     if stopped_by == "interrupt":  # those that were cross-validated within a smaller budget stay so
         assert contents(tmp_path / "in parts") == contents(tmp_path / "at once")
 
