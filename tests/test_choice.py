@@ -16,12 +16,14 @@ import torch
 from goldens import DATA, World, pet, read
 from hypothesis import given
 from hypothesis import strategies as st
+from sources import data_of, run_of, task_of
 
 from pet_cli import report
 from pet_cli.choice import labeled, unlabeled, winners
 from pet_cli.choice.parts import losses, most_parts, others, parts
 from pet_cli.choice.perplexity import surprise
 from pet_cli.config.choice import RULES
+from pet_cli.data.draw import draw_for_choice
 from pet_cli.data.examples import Example, Split
 from pet_cli.errors import UserError
 from pet_cli.models.base import LanguageModel
@@ -173,6 +175,22 @@ def _surprise(lm: LanguageModel, ids: list[int], mask: int) -> float:
             logits = output.logits if hasattr(output, "logits") else output.prediction_logits
             found.append(-logits[0, place].log_softmax(-1)[ids[place]].item())
     return sum(found) / len(found)
+
+
+def test_texts_without_labels_are_never_those_of_the_test() -> None:
+    def split(name: str, n: int) -> Split:
+        return Split(name, tuple(Example(i, {"text": f"{name} {i}"}, i % 2) for i in range(n)))
+
+    def texts(unlabeled: bool = False, **values: Any) -> list[Example]:
+        there = {"train": split("train", 12), "test": split("test", 9)}
+        there |= {"unlabeled": split("unlabeled", 5)} if unlabeled else {}
+        config = run_of(task=task_of(labels=["bad", "good"]), data=data_of(**values))
+        return list(draw_for_choice(config, there)["texts"].examples)
+
+    assert {text.fields["text"] for text in texts(unlabeled=True, shots=2)} == {f"unlabeled {i}" for i in range(5)}
+    rest = texts(shots=2)
+    assert len(rest) == 8 and all(text.gold is None and "train" in text.fields["text"] for text in rest)
+    assert len(texts(shots=None)) == 12  # of the sample itself, where nothing else is left
 
 
 # --- a sweep -------------------------------------------------------------------------------------------------------

@@ -58,7 +58,9 @@ class SentenceEncoder:
             frozen: whether the model is as it was loaded, so that they are computed once in a process.
         """
         with self.context.clock.phase(f"encode {split.name}"):
-            if not (frozen and split.kept):
+            if frozen and split.kept and split.whole is not None:
+                found = self.of(split.whole)[list(split.places)]
+            elif not (frozen and split.kept):
                 found, self.shortened[split.name] = self._computed(split)
             else:
                 how = (self.template.source, self.max_length, self.pooling, self.normalise, self.batch_size)
