@@ -225,7 +225,8 @@ def mean_std(line: Mapping[str, Any], metric: str) -> str:
 def markdown(summary: Sequence[Mapping[str, Any]], rows: Sequence[Mapping[str, Any]]) -> str:
     """The summary as a Markdown table, what all configurations share above it, failures below."""
     keys = varied(summary, setting_keys(rows))
-    shared = [key for key in setting_keys(rows) if key not in keys and summary[0].get(key) is not None]
+    alike = [key for key in setting_keys(rows) if len({str(line.get(key)) for line in summary}) == 1]
+    shared = [key for key in alike if summary[0].get(key) is not None]
     lines = ["# Sweep", "", " · ".join(f"{key}={summary[0][key]}" for key in shared), ""]
     shown = shown_metrics(rows)
     lines.append("| " + " | ".join([*keys, *shown.values(), "n"]) + " |")
