@@ -20,11 +20,11 @@ from sources import data_of, run_of, task_of
 
 from pet_cli import report
 from pet_cli.choice import labeled, unlabeled, winners
-from pet_cli.choice.parts import losses, most_parts, others, parts
 from pet_cli.choice.perplexity import surprise
 from pet_cli.config.choice import RULES
 from pet_cli.data.draw import draw_for_choice
 from pet_cli.data.examples import Example, Split
+from pet_cli.data.parts import most_parts, others, parts
 from pet_cli.errors import UserError
 from pet_cli.models.base import LanguageModel
 from pet_cli.models.loading import load
@@ -33,6 +33,7 @@ from pet_cli.prompts.template import Template
 from pet_cli.report import chosen as chosen_report
 from pet_cli.report.document import Table
 from pet_cli.report.runs import read_study
+from pet_cli.runs.nats import losses
 from pet_cli.tasks import targets
 
 TWO = targets.make("label", ["bad", "good"])

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import gzip
 import json
-import math
 import re
 import shutil
 from collections import Counter
@@ -17,8 +16,6 @@ import pytest
 import torch
 import yaml
 from goldens import CONF, DATA, HERE, World, pet, read, read_rows
-from hypothesis import given
-from hypothesis import strategies as st
 
 from pet_cli.config import registry
 from pet_cli.config.build import build, option
@@ -297,23 +294,13 @@ def test_the_folder_of_something_else_is_left_alone(searched: Searched, tmp_path
 # --- scores -------------------------------------------------------------------------------------------------------
 
 
-def test_information_by_hand() -> None:
-    sure = torch.tensor([[30.0, 0.0], [0.0, 30.0]])
-    assert scores.information(sure) == pytest.approx(math.log(2))
-    assert scores.information(torch.tensor([[30.0, 0.0], [30.0, 0.0]])) == pytest.approx(0.0, abs=1e-9)
-    some = torch.tensor([[0.8, 0.2], [0.4, 0.6]]).log()
-    entropies = [-(p * math.log(p) + (1 - p) * math.log(1 - p)) for p in (0.6, 0.8, 0.4)]
-    assert scores.information(some) == pytest.approx(entropies[0] - (entropies[1] + entropies[2]) / 2)
+def test_folds_are_at_most_as_many_as_the_rarest_label_has_examples() -> None:
+    def split(*gold: int) -> Split:
+        return Split("train", tuple(Example(row, {"text": "a"}, label) for row, label in enumerate(gold)))
 
-
-@given(st.lists(st.integers(0, 2), min_size=3, max_size=30), st.integers(2, 6))
-def test_each_example_is_held_out_once_with_all_labels_in_each_fold(gold: list[int], most: int) -> None:
-    split = Split("train", tuple(Example(row, {"text": "a"}, label) for row, label in enumerate(gold)))
-    parts = scores.folds(PAIRS, split, most)
-    assert sorted(place for part in parts for place in part) == list(range(len(gold)))
-    assert len(parts) == min(most, *Counter(gold).values())
-    for part in parts:
-        assert {gold[place] for place in part} == set(gold)
+    gold = (0, 0, 0, 0, 1, 1)
+    assert [sorted(gold[place] for place in own) for own in scores.folds(MEALS, split(*gold), 4)] == [[0, 0, 1]] * 2
+    assert scores.folds(MEALS, split(0, 0, 0, 1), 4) == []
 
 
 def test_nothing_held_out_is_learned_from(world: World, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -7,7 +7,8 @@ from typing import Any
 import numpy as np
 
 from pet_cli.choice.candidate import Candidate
-from pet_cli.choice.parts import losses, most_parts, others, parts
+from pet_cli.data.parts import most_parts, others, parts
+from pet_cli.runs.nats import losses
 from pet_cli.runs.outcome import score
 
 

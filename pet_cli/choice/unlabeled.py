@@ -11,23 +11,13 @@ from pet_cli.base.files import write_jsonl
 from pet_cli.choice.candidate import Candidate
 from pet_cli.choice.scores import ANSWERS
 from pet_cli.runs import store
+from pet_cli.runs.nats import information
 from pet_cli.tasks.targets import Target
 
 
 def mutual_information(run: Candidate) -> dict[str, Any]:
     """Between a text and the label predicted for it (Sorensen et al., ACL 2022)."""
     return {"score": information(store.softmax(run.said)), **_about(run)}
-
-
-def information(probabilities: np.ndarray) -> float:
-    """Mutual information in nats of texts, each as likely as another, and labels `[texts, labels]`: the entropy of the
-    mean prediction, without the mean entropy of a prediction."""
-    return float(_entropy(probabilities.mean(axis=0)) - _entropy(probabilities).mean())
-
-
-def _entropy(probabilities: np.ndarray) -> np.ndarray:
-    logs = np.log(np.where(probabilities > 0, probabilities, 1.0))
-    return np.asarray(-(probabilities * logs).sum(axis=-1))
 
 
 def answers(run: Candidate) -> dict[str, Any]:

@@ -1,10 +1,8 @@
-"""Labeled examples in parts, and what it costs a model not to know what is right. Knows nothing of methods."""
+"""Labeled examples in parts: some are held out while the others are learned from."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-
-import numpy as np
 
 from pet_cli.data.examples import Example, Split
 from pet_cli.data.sampling import ranked, strata
@@ -51,16 +49,3 @@ def _unit(example: Example) -> object:
 def others(parts: Sequence[Sequence[int]], without: int) -> list[int]:
     """All places but those of one part, in order."""
     return sorted(place for number, own in enumerate(parts) if number != without for place in own)
-
-
-def losses(scores: np.ndarray, gold: Sequence[object], target: Target) -> np.ndarray:
-    """The cross-entropy of each example in nats, `[examples]`, by label scores `[examples, labels]`."""
-    own = np.asarray(scores, dtype=np.float64)
-    own = own - own.max(axis=1, keepdims=True)
-    logs = own - np.log(np.exp(own).sum(axis=1, keepdims=True))
-    wanted = target.to_learn(gold)
-    if wanted.ndim == 1:
-        return np.asarray(-logs[np.arange(len(logs)), wanted])
-    shares = np.zeros_like(logs)
-    shares[:, : wanted.shape[1]] = wanted
-    return np.asarray(-(shares * np.where(shares > 0, logs, 0.0)).sum(axis=1))
