@@ -76,17 +76,23 @@ class PairCorpus(Corpus):
             heldout = heldout[np.linspace(0, len(heldout) - 1, HELDOUT_BLOCKS).astype(int)]
         return np.flatnonzero(~held), heldout
 
-    def candidates(self, block: int, relation: int) -> np.ndarray:
-        """The pieces [C] that stand in a relation to a block's."""
+    def candidates(self, block: int, relation: int, most: int | None = None) -> np.ndarray:
+        """The pieces [C] that stand in a relation to a block's; of another document's only the first `most` are looked
+        at."""
         first = self.first[block]
         own = self.document[first]
         if relation == 0:
             return np.array([first + 1])
         there = self.seconds[int(self.source[block]), bool(self.held[own]), int(self.length[first + 1])]
-        there = there[~np.isin(self.wording[there], self.wording[first : first + 2])]
         if relation == 1:
-            return there[self.document[there] != own]
-        return there[(self.document[there] == own) & (np.abs(there - first) > 1)]
+            there = there[:most]
+            there = there[self.document[there] != own]
+        else:
+            begin, end = np.searchsorted(there, np.searchsorted(self.document, [own, own + 1]))
+            there = there[begin:end]
+            there = there[np.abs(there - first) > 1]
+        words = self.wording[there]
+        return there[(words != self.wording[first]) & (words != self.wording[first + 1])]
 
 
 def length_class(lengths: np.ndarray) -> np.ndarray:
@@ -198,7 +204,10 @@ def blocks_of(
     )  # fmt: skip
     whole = [
         wording[first[block]] != wording[first[block] + 1]
-        and all(len(corpus.candidates(block, relation)) for relation in range(1, args.relations))
+        and all(
+            len(corpus.candidates(block, relation, 64)) or len(corpus.candidates(block, relation))
+            for relation in range(1, args.relations)
+        )
         for block in range(len(first))
     ]
     corpus.first, corpus.blocks, corpus.source = first[whole], corpus.blocks[whole], corpus.source[whole]
