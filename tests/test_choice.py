@@ -247,7 +247,8 @@ def test_every_rule_names_a_winner_for_each_seed_among_the_patterns(chosen: Simp
                 == best(own[rule] for own in group["scores"].values())
             )
             assert f"seed={group['given']['seed']}" in winner["run"]
-    assert "Chosen without the test labels" in chosen.said
+    won = chosen.told["groups"][0]["winners"]["cv"]
+    assert f"cv (task=meals data.shots=3 seed=1): {won['run'].partition(',')[0]} ({won['score']:g})" in chosen.said
 
 
 def test_choices_are_equal_where_the_test_labels_are_wrong(

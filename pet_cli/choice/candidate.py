@@ -24,7 +24,6 @@ class Candidate:
     """A finished run, its labeled sample, and texts without labels.
 
     What its rules train is trained as the run was, with its seed, steps and development examples, and kept nowhere.
-
     """
 
     def __init__(self, config: PetConfig, context: Context, method: Method | None = None) -> None:

@@ -50,10 +50,10 @@ def tell(folder: Path, plan: Mapping[str, Any], varied: Sequence[str]) -> bool:
     lines = []
     for group in told["groups"]:
         own = " ".join(f"{key}={value}" for key, value in group["given"].items() if value is not None)
+        keys = [key for key in varied if key not in group["given"]]
         for rule, chosen in group["winners"].items():
-            lines.append(
-                f"{rule} ({own}): " + ("no winner" if chosen is None else f"{chosen['run']} ({chosen['score']:g})")
-            )
+            run = "none" if chosen is None else f"{_name(folder / chosen['run'], keys)} ({chosen['score']:g})"
+            lines.append(f"{rule} ({own}): {run}")
     print("\nChosen without the test labels:")
     print("\n".join(lines[:_MOST_LINES]))
     if len(lines) > _MOST_LINES:
