@@ -413,7 +413,7 @@ def test_what_a_rule_keeps_is_its_share_of_the_oracle_s_lead_over_the_mean() -> 
     assert chosen_report.kept([election((0.5, 0.5), cv=0.5)], "cv") is None
     assert chosen_report.kept(found, "mdl") is None
     assert chosen_report.finding(found) == (
-        "Of the oracle's lead of 15.0 points over the mean, mi 33\u00a0% and cv 0\u00a0% is kept."
+        "Of the oracle's lead of 15.0 points over the mean of the runs, mi keeps 33\u00a0% and cv 0\u00a0%."
     )
 
 

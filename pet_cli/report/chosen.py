@@ -120,8 +120,9 @@ def finding(found: Sequence[Election]) -> str:
     shares = [(share, rule) for rule in rules if (share := kept(found, rule)) is not None]
     if not shares:
         return "No run leads the others, so there was nothing to choose."
-    told = [f"{rule} {wording.percent(share)}" for share, rule in sorted(shares, key=lambda one: -one[0])]
-    return f"Of the oracle's lead of {lead:.1f} points over the mean, {wording.together(told)} is kept."
+    (share, rule), *rest = sorted(shares, key=lambda one: -one[0])
+    told = [f"{rule} keeps {wording.percent(share)}", *(f"{rule} {wording.percent(share)}" for share, rule in rest)]
+    return f"Of the oracle's lead of {lead:.1f} points over the mean of the runs, {wording.together(told)}."
 
 
 def _rows(found: Sequence[Election], bounds: tuple[float, float] | None) -> list[tuple[str, ...]]:
