@@ -24,7 +24,8 @@ from pet_cli.report.compare import Verdict, by_setting, differences
 from pet_cli.report.curves import curve_section
 from pet_cli.report.document import Figures
 from pet_cli.report.runs import read_study
-from pet_cli.report.statistics import Comparison, decompose, estimate, holm, paired_bootstrap
+from pet_cli.report.spread import pooled
+from pet_cli.report.statistics import Comparison, Decomposition, Source, decompose, estimate, holm, paired_bootstrap
 from pet_cli.report.values import natural, short
 from pet_cli.runs import states, store
 from pet_cli.tasks.evaluation import evaluate
@@ -234,6 +235,18 @@ def test_nothing_to_divide() -> None:
     assert decompose([0.5], {"pattern": ["p0"]}) is None
 
 
+def test_decompositions_are_pooled_of_those_with_the_sources_that_most_have() -> None:
+    def of(share: float, mean: float, *names: str) -> Decomposition:
+        sources = tuple(Source(name, 2, share, share / 2) for name in names)
+        return Decomposition(4, mean, 0.1, sources, 1 - share, 1 - share / 2, ("task",))
+
+    one, other, odd = of(0.2, 0.6, "pattern"), of(0.6, 0.8, "pattern"), of(0.9, 0.1, "verbalizer")
+    named, whole = pooled([("a", one), ("b", odd), ("c", other)])
+    assert named == "On the mean of 2 settings" and whole.n == 8
+    assert (whole.mean, whole.rest, whole.sources[0].share) == pytest.approx((0.7, 0.6, 0.4))
+    assert pooled([("a", one), ("b", odd)]) == ("a", one)
+
+
 def test_without_repetition_nothing_is_left_for_noise() -> None:
     own = decompose([0.5, 0.6, 0.8], {"pattern": ["p0", "p1", "p2"]})
     assert own is not None and own.saturated
@@ -391,6 +404,15 @@ def test_several_folders_make_one_report(tmp_path: Path, data: Path) -> None:
     assert "&lt;script&gt;" in text and "好评" in text
     assert "Ensembles and their members" in text and "p1-v0" in text
     assert "ensemble=none" in text and "ensemble=patterns" in text
+
+
+def test_mistakes_are_shown_though_another_data_set_has_none(tmp_path: Path, data: Path) -> None:
+    other = tmp_path / "other"
+    other.mkdir()
+    (other / "test.jsonl").write_text((data / "test.jsonl").read_text().replace("number", "figure"))
+    right = make_run(tmp_path / "a", data, 0)
+    wrong = make_run(tmp_path / "b", other, 3, overrides=["task=toy", f"data.path={other}"])
+    assert "figure 0" in write_report([right, wrong]).read_text(encoding="utf-8")
 
 
 @pytest.mark.parametrize(
