@@ -502,7 +502,7 @@ def test_zero_shot_computes_no_states_ahead(kind: str, lm: LanguageModel) -> Non
 
 
 def test_the_auxiliary_loss_needs_a_masked_model(_loaded: Callable[[str], LanguageModel]) -> None:
-    with pytest.raises(UserError, match=r"ensemble\.alpha=0"):
+    with pytest.raises(UserError, match=r"ensemble\.alpha, trainer\.mlm_alpha: .* give 0"):
         MaskedModelling(learner_of(_loaded("gpt2")), [], 2, 0)
 
 

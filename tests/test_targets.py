@@ -182,7 +182,7 @@ def test_a_target_knows_its_kind() -> None:
     ("override", "says"),
     [
         ("trainer.class_weights=balanced", "trainer.class_weights=balanced: only for task.target=label"),
-        ("method=tfidf", "method: a linear model is only for task.target=label, not number"),
+        ("method=tfidf", "method=tfidf is only for task.target=label, not number"),
         ("ensemble=ipet", "ensemble: iPET, which labels texts for its members, is only for task.target=label"),
         ("task.metrics=accuracy", "task.metrics=accuracy: not for task.target=number; what fits it: pearson, spearman"),
         ("task.metrics=[pearson,spearmann]", "Did you mean 'spearman'"),
