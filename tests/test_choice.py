@@ -232,6 +232,7 @@ def chosen(world: World, tmp_path_factory: pytest.TempPathFactory) -> SimpleName
     )
 
 
+@pytest.mark.slow
 def test_every_rule_names_a_winner_for_each_seed_among_the_patterns(chosen: SimpleNamespace) -> None:
     assert set(chosen.told["rules"]) == set(RULES)
     assert [group["given"] for group in chosen.told["groups"]] == [
@@ -267,6 +268,7 @@ def test_choices_are_equal_where_the_test_labels_are_wrong(
     assert files(tmp_path / "s") != files(chosen.folder)  # the results did see them
 
 
+@pytest.mark.slow
 def test_a_finished_sweep_is_scored_later_and_its_results_stay(
     chosen: SimpleNamespace, world: World, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -382,6 +384,7 @@ def test_mutual_information_means_nothing_for_a_number(world: World, tmp_path: P
     assert code == 2 and "select: mi means nothing for task.target=number; it is for label." in said
 
 
+@pytest.mark.slow
 def test_a_label_with_one_example_is_no_score_and_keeps_the_result(world: World, tmp_path: Path) -> None:
     shutil.copytree(DATA / "meals", tmp_path / "data")
     rows = [json.loads(line) for line in (tmp_path / "data" / "train.jsonl").read_text().splitlines()]

@@ -39,6 +39,7 @@ def test_a_finished_run_is_shown_again_with_its_notes(capsys: pytest.CaptureFixt
     assert capsys.readouterr().out == first
 
 
+@pytest.mark.slow
 def test_a_run_refused_in_its_folder_is_told_by_the_sweep_and_leaves_what_is_there(
     in_tmp: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -47,6 +47,7 @@ def test_what_the_command_line_says_of_a_key_takes_the_place_of_the_experiments(
 # --- what is left out ------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_what_makes_no_sense_is_left_out_and_listed_and_a_ladder_goes_on(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

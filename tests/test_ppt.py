@@ -55,6 +55,7 @@ def test_a_run_that_started_from_a_file_is_asked_without_it(world: World, prompt
     assert code == 0 and json.loads(said)["predicted"] == read_rows(run / "predictions.jsonl")[0]["predicted"]
 
 
+@pytest.mark.slow
 def test_another_file_is_another_run(world: World, prompt: Path, tmp_path: Path) -> None:
     start = shutil.copytree(prompt, tmp_path / "start")
     run = world.train(tmp_path / "run", *SOFT, f"tuning.init={start}")
@@ -65,6 +66,7 @@ def test_another_file_is_another_run(world: World, prompt: Path, tmp_path: Path)
     assert code != 0 and read(run / "state.json")["fingerprint"] == known and "another model" not in said
 
 
+@pytest.mark.slow
 def test_a_prompt_of_another_kind_is_refused_in_a_line(world: World, prompt: Path, tmp_path: Path) -> None:
     other, wide = tmp_path / "other.safetensors", tmp_path / "wide.safetensors"
     save_file({"vectors": torch.zeros(4, 32)}, other, {"model": "another"})

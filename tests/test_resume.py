@@ -116,6 +116,7 @@ def _finished() -> dict[Path, int]:
     return {path: (path.parent / "metrics.json").stat().st_mtime_ns for path in done}
 
 
+@pytest.mark.slow
 def test_a_run_at_work_elsewhere_is_left_alone_and_one_whose_process_is_gone_is_run_again(
     in_tmp: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -160,6 +161,7 @@ def test_a_run_made_anew_leaves_nothing_of_what_its_folder_held(in_tmp: Path) ->
         assert contents(in_tmp / "r") == {**contents(in_tmp / place), "notes.txt": b"mine"}
 
 
+@pytest.mark.slow
 def test_a_run_that_was_cut_short_stands_beside_its_like(in_tmp: Path) -> None:
     assert main(["train", "-m", "pattern=p0,p1", "seed=1,2", "hydra.sweep.dir=s", *SMALL]) == 0
     (folder,) = (in_tmp / "s").glob("*pattern=p1,*seed=2*")

@@ -42,6 +42,7 @@ def test_another_seed_gives_another_sample(in_tmp: Path) -> None:
     assert samples[0] != samples[1]
 
 
+@pytest.mark.slow
 def test_a_run_in_a_sweep_equals_the_run_alone_also_after_a_full_run(in_tmp: Path) -> None:
     own = ["save_model=always", *SMALL]
     assert main(["train", "-m", "tuning=full,head,classifier,zero_shot", "hydra.sweep.dir=sweep", *own]) == 0
@@ -72,6 +73,7 @@ def test_a_sweep_has_a_row_for_each_run_and_one_for_each_configuration(
     assert float(line["accuracy_mean"]) == pytest.approx(mean)
 
 
+@pytest.mark.slow
 def test_a_sweep_grows_and_takes_what_is_finished(in_tmp: Path, capsys: pytest.CaptureFixture[str]) -> None:
     sweep = ["train", "-m", "hydra.sweep.dir=s", *SMALL]
     assert main([*sweep, "pattern=p0,p1", "seed=1"]) == 0
@@ -85,6 +87,7 @@ def test_a_sweep_grows_and_takes_what_is_finished(in_tmp: Path, capsys: pytest.C
     assert len(list(csv.DictReader((in_tmp / "s" / "runs.csv").open()))) == 6
 
 
+@pytest.mark.slow
 def test_a_failed_run_is_run_again_on_resume(in_tmp: Path) -> None:
     rows = [{"text": f"text {i}", "label": i % 2} for i in range(6)]
     data = in_tmp / "d"

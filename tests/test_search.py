@@ -197,6 +197,7 @@ def test_a_run_takes_what_was_found_and_no_longer_needs_its_folder(world: World,
     assert code == 0 and "predicted" in said
 
 
+@pytest.mark.slow
 def test_a_sweep_compares_them_with_the_hand_written(world: World, found: Path, tmp_path: Path) -> None:
     code, said = world.attempt(
         None, "-m", f"hydra.sweep.dir={tmp_path / 'sweep'}", f"found={found}", "pattern=p0,f0", "tuning=zero_shot"
@@ -457,6 +458,7 @@ def shared(template: str, other: str) -> bool:
     return ((one - two) + (two - one)).total() <= 3
 
 
+@pytest.mark.slow
 def test_an_interrupted_search_by_edits_goes_the_same_way(
     searched: Searched, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -515,6 +515,7 @@ def test_every_mode_trains_on_a_decoder_only_model(tmp_path: Path, mode: str) ->
 SMALL = ("model=random", "trainer.max_steps=2", "data.shots=4", "data.max_test=12")
 
 
+@pytest.mark.slow
 @IN_TURN
 def test_a_run_is_repeated_and_predicted_from_its_folder(
     mode: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]

@@ -110,6 +110,7 @@ def test_a_run_writes_what_every_run_writes(tmp_path: Path, monkeypatch: pytest.
     assert (tmp_path / "again" / "trained.safetensors").read_bytes() == (folder / "trained.safetensors").read_bytes()
 
 
+@pytest.mark.slow
 def test_a_sweep_sets_it_beside_prompts(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
