@@ -151,7 +151,7 @@ _STEPS = ("trainer.max_steps=null", "verbalizer=v2", "scoring.combine=learned")
 _TUNING: dict[str, dict[str, Move]] = {
     "zero_shot": {
         "epochs": Move("4", (*_STEPS, "tuning.min_steps=2"), {"metrics.steps": (3, 4)}),
-        "min_steps": Move("5", _STEPS, {"metrics.steps": (100, 5)}),
+        "min_steps": Move("5", _STEPS, {"metrics.steps": (200, 5)}),
     },
     "full": _length(most=True, dropout="false"),
     "head": {
