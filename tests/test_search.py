@@ -311,17 +311,53 @@ def test_nothing_held_out_is_learned_from(world: World, monkeypatch: pytest.Monk
     split = session.to_search(config)["train"]
     learned: list[list[list[int]]] = []
     train = scores.train
-    monkeypatch.setattr(
-        scores,
-        "train",
-        lambda learner, data, targets, how: learned.append(data.prompts) or train(learner, data, targets, how),
-    )
+    weights: list[Any] = []
+
+    def noted(learner: Any, data: Any, targets: Any, how: Any, class_weight: Any) -> Any:
+        learned.append(data.prompts)
+        weights.append(class_weight)
+        return train(learner, data, targets, how, class_weight=class_weight)
+
+    monkeypatch.setattr(scores, "train", noted)
     parts = scores.folds(config, split, 4)
     score, steps = scores.cross_validated(config, session, split, parts)
     prompts = session.memo.get(next(key for key in session.memo._entries if key[0] == "prompts"), list)  # type: ignore
     for held, seen in zip(parts, learned, strict=True):
         assert [prompt for place, prompt in enumerate(prompts) if place not in held] == seen
     assert steps == 4 and 0 <= score.score <= 1 and score.loss > 0
+    assert weights == [None] * 4
+    balanced = replace(config, trainer=replace(config.trainer, class_weights="balanced"))
+    scores.cross_validated(balanced, session, split, [[0], list(range(1, len(split)))])
+    counts = Counter(split.gold[1:])
+    assert weights[4].tolist() == pytest.approx([(len(split) - 1) / (2 * counts[label]) for label in (0, 1)])
+
+
+def test_cross_validation_follows_from_the_seed_and_gives_the_model_back(world: World) -> None:
+    settings = {"model.name": str(world.model("bert")), "data.path": str(DATA / "meals"), "trainer.max_steps": 2}
+    for tuning, scoring in (("full", "words"), ("soft_prompt", "words"), ("head", "soft")):
+        settings |= {"scoring.init": "random"} if scoring == "soft" else {}
+        chosen = {"task": "meals", "tuning": tuning, "scoring": scoring}
+        config = build(chosen, {**settings, "data.shots": 2, "device": "cpu"}, str(CONF))
+        session = Session(reuse=True)
+        lm, split = session.language_model(config), session.to_search(config)["train"]
+        before = {name: tensor.clone() for name, tensor in lm.model.state_dict().items()}
+        parts = scores.folds(config, split, 2)
+        torch.manual_seed(1)
+        first = scores.cross_validated(config, session, split, parts)
+        assert all(torch.equal(tensor, before[name]) for name, tensor in lm.model.state_dict().items())
+        torch.manual_seed(2)  # whatever was drawn before
+        assert scores.cross_validated(config, session, split, parts) == first
+
+
+def test_a_share_of_the_minutes_is_all_that_is_spent_before_the_rest(world: World, tmp_path: Path) -> None:
+    settings = {"model.name": str(world.model("bert")), "data.path": str(DATA / "meals"), "data.shots": 2}
+    config = build({"task": "meals", "tuning": "zero_shot"}, {**settings, "device": "cpu"}, str(CONF))
+    session = Session(reuse=True)
+    looked = Looked(session.to_search(config)["train"], Split("unlabeled", ()))
+    bench = Bench(config, option("search", "rules", minutes=2), looked, Context(session), tmp_path)
+    assert bench.seconds == 120
+    bench.share(0.25)
+    assert bench.seconds == 30
 
 
 # --- rules --------------------------------------------------------------------------------------------------------

@@ -17,7 +17,7 @@ from pet_cli.runs import nats
 from pet_cli.runs.outcome import score
 from pet_cli.runs.session import Session
 from pet_cli.runs.store import softmax
-from pet_cli.training.loop import train
+from pet_cli.training.loop import balanced_weights, train
 from pet_cli.tuning.base import Encoded
 
 
@@ -42,7 +42,7 @@ def information(scores: Tensor) -> float:
 
 def folds(config: PetConfig, split: Split, most: int) -> list[list[int]]:
     """The places of the examples in stratified folds, the same whatever is tried on them: at most as many as the rarest
-    label has examples. None where nothing can be held out."""
+    label has examples. No fold where nothing can be held out."""
     target = resolve.target(config)
     try:
         return parts(split, target, min(most, most_parts(split, target)))
@@ -56,6 +56,7 @@ def cross_validated(config: PetConfig, session: Session, split: Split, dealt: li
     Where its tuning mode works on states of the frozen model, the model reads the examples once for all folds.
     """
     targets = to_learn(config, split)
+    balanced = config.trainer.class_weights == "balanced"
     held_out = torch.zeros(len(split), len(resolve.labels(config)))
     steps = 0
     for number, held in enumerate(dealt):
@@ -65,7 +66,8 @@ def cross_validated(config: PetConfig, session: Session, split: Split, dealt: li
         encoded = learner.encode(split.rows, split.fingerprint)
         seen = others(dealt, number)
         how = train_settings(config, lm, len(seen))
-        train(learner, part(encoded, seen), targets[seen], how)
+        weights = balanced_weights([split.gold[place] for place in seen], len(learner.labels)) if balanced else None
+        train(learner, part(encoded, seen), targets[seen], how, class_weight=weights)
         held_out[held] = learner.predict(part(encoded, held))
         steps += how.steps
     session.language_model(config)  # restores the weights
