@@ -13,19 +13,22 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from goldens import DATA, World, pet, read
+from goldens import CONF, DATA, World, pet, read
 from hypothesis import given
 from hypothesis import strategies as st
 from sources import data_of, run_of, task_of
 
-from pet_cli import report
+from pet_cli import methods, report
 from pet_cli.choice import labeled, unlabeled, winners
+from pet_cli.choice.candidate import Candidate
 from pet_cli.choice.perplexity import surprise
+from pet_cli.config.build import build
 from pet_cli.config.choice import RULES
 from pet_cli.data.draw import draw_for_choice
 from pet_cli.data.examples import Example, Split
 from pet_cli.data.parts import most_parts, others, parts
 from pet_cli.errors import UserError
+from pet_cli.methods import Context
 from pet_cli.models.base import LanguageModel
 from pet_cli.models.loading import load
 from pet_cli.prompts.encoder import PromptEncoder
@@ -34,6 +37,7 @@ from pet_cli.report import chosen as chosen_report
 from pet_cli.report.document import Table
 from pet_cli.report.runs import read_study
 from pet_cli.runs.nats import losses
+from pet_cli.runs.session import Session
 from pet_cli.tasks import targets
 
 TWO = targets.make("label", ["bad", "good"])
@@ -81,6 +85,29 @@ def test_description_length_writes_each_block_by_what_was_learned_of_those_befor
     assert told == {"score": pytest.approx(by_hand), "blocks": 4, "examples": 8}
     assert [len(seen) for seen, _ in run.asked] == [2, 4, 6]
     assert run.asked[1][0] == run.asked[0][0] | run.asked[0][1]
+
+
+def test_what_a_rule_trains_has_the_development_and_unlabeled_examples_of_the_run(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fitted: list[dict[str, Split]] = []
+
+    class Fitting:
+        def fit(self, splits: dict[str, Split]) -> None:
+            fitted.append(splits)
+
+        def predict(self, split: Split) -> np.ndarray:
+            return np.zeros((len(split), 2))
+
+    own = {"data.path": str(DATA / "meals"), "model.name": str(world.model("bert")), "device": "cpu"}
+    config = build({"task": "meals"}, own, str(CONF))
+    run = Candidate(config, Context(Session()))
+    there = {name: sample([0, 1]) for name in ("train", "dev", "unlabeled", "texts")}
+    run.__dict__["splits"] = there
+    monkeypatch.setattr(methods, "build", lambda config, context: Fitting())
+    seen, held = sample([0]), sample([1])
+    assert run.learned(seen, held).shape == (1, 2)
+    assert fitted == [{"dev": there["dev"], "unlabeled": there["unlabeled"], "train": seen, "test": held}]
 
 
 def test_folds_are_at_most_the_examples_of_the_rarest_label() -> None:

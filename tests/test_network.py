@@ -100,6 +100,13 @@ def test_the_states_of_both_directions_are_pooled(pooling: str) -> None:
 # --- words and their vectors -----------------------------------------------------------------------------------------
 
 
+def test_words_behind_the_longest_text_are_nobodys() -> None:
+    learner = build("method=cnn", "trainer.max_length=8").learner
+    learner.learn_words([{"text": "a b c d e f g h spoilt"}])
+    assert list(learner.words) == list("abcdefgh")
+    assert learner.read([{"text": "h g f e d c b a spoilt"}]).fields == [[[8, 7, 6, 5, 4, 3, 2, 1]]]
+
+
 def test_words_are_runs_of_letters_and_signs_alone() -> None:
     assert split_words("I don't like it, 5 of 10!") == ["I", "don't", "like", "it", ",", "5", "of", "10", "!"]
     assert split_words("很好 ok") == ["很", "好", "ok"] and split_words("  ") == []
