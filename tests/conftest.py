@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import functools
 import gc
+import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 from families import FAMILIES, build
-from goldens import World
+from goldens import CONF, DATA, Searched, World, pet
 from hydra._internal.hydra import Hydra
 
 from pet_cli import report
@@ -88,3 +89,34 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
     gc.freeze()
     yield made
     gc.unfreeze()
+
+
+@pytest.fixture
+def data(tmp_path: Path) -> Path:
+    """The meals as files that a test may change."""
+    return Path(shutil.copytree(DATA / "meals", tmp_path / "data"))
+
+
+@pytest.fixture
+def searched(world: World, data: Path) -> Searched:
+    """`pet search` on the meals with a tiny model: exit status, and what it printed."""
+
+    def run(what: str, folder: Path | None, *overrides: str, conf: Path = CONF) -> tuple[int, str]:
+        own = {
+            "task": "meals",
+            "data.path": str(data),
+            "data.shots": "4",
+            "model.name": str(world.model("bert")),
+            "tuning": "head",
+            "trainer.max_steps": "2",
+            "device": "cpu",
+            "search.minutes": "null",
+            "search.candidates": "4",
+            "search.finalists": "2",
+            **({} if folder is None else {"hydra.run.dir": str(folder)}),
+        }
+        asked = {override.partition("=")[0] for override in overrides}
+        defaults = [f"{key}={value}" for key, value in own.items() if key not in asked]
+        return pet("search", what, "--config-dir", str(conf), *defaults, *overrides)
+
+    return run

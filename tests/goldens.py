@@ -13,7 +13,7 @@ import io
 import json
 import platform
 import string
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -28,6 +28,9 @@ CONF = HERE / "conf"
 DATA = HERE / "data"
 POSITIONS = 160
 DROPOUT = 0.1
+
+Searched = Callable[..., tuple[int, str]]
+"""`pet search` as the fixture `searched` runs it: what it takes, and what it gives."""
 
 _WORDS = (
     "the a an it was is of in and to had no not all with for on so but as like more "
@@ -187,6 +190,11 @@ def pet(*arguments: str) -> tuple[int, str]:
     with contextlib.redirect_stdout(said), contextlib.redirect_stderr(said):
         code = main(arguments)
     return code, said.getvalue()
+
+
+def contents(folder: Path) -> dict[str, bytes]:
+    """What of a search's folder is equal whenever it is repeated."""
+    return {path.name: path.read_bytes() for path in folder.iterdir() if path.name != "timing.json"}
 
 
 def read_rows(path: Path) -> list[dict[str, Any]]:

@@ -7,7 +7,6 @@ import json
 import re
 import shutil
 from collections import Counter
-from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -15,7 +14,7 @@ from typing import Any
 import pytest
 import torch
 import yaml
-from goldens import CONF, DATA, HERE, World, pet, read, read_rows
+from goldens import CONF, DATA, HERE, Searched, World, contents, pet, read, read_rows
 
 from pet_cli.config import registry
 from pet_cli.config.build import build, option
@@ -31,44 +30,7 @@ from pet_cli.search.edits import Edits
 from pet_cli.search.mining import contexts
 from pet_cli.search.rules import Rules
 
-Searched = Callable[..., tuple[int, str]]
 MEALS, PAIRS = (build({"task": task}, {}, str(CONF)) for task in ("meals", "pairs"))
-
-
-@pytest.fixture
-def data(tmp_path: Path) -> Path:
-    """The meals as files that a test may change."""
-    return Path(shutil.copytree(DATA / "meals", tmp_path / "data"))
-
-
-@pytest.fixture
-def searched(world: World, data: Path) -> Searched:
-    """`pet search` on the meals with a tiny model: exit status, and what it printed."""
-
-    def run(what: str, folder: Path | None, *overrides: str, conf: Path = CONF) -> tuple[int, str]:
-        own = {
-            "task": "meals",
-            "data.path": str(data),
-            "data.shots": "4",
-            "model.name": str(world.model("bert")),
-            "tuning": "head",
-            "trainer.max_steps": "2",
-            "device": "cpu",
-            "search.minutes": "null",
-            "search.candidates": "4",
-            "search.finalists": "2",
-            **({} if folder is None else {"hydra.run.dir": str(folder)}),
-        }
-        asked = {override.partition("=")[0] for override in overrides}
-        defaults = [f"{key}={value}" for key, value in own.items() if key not in asked]
-        return pet("search", what, "--config-dir", str(conf), *defaults, *overrides)
-
-    return run
-
-
-def contents(folder: Path) -> dict[str, bytes]:
-    """What of a search's folder is equal whenever it is repeated."""
-    return {path.name: path.read_bytes() for path in folder.iterdir() if path.name != "timing.json"}
 
 
 def test_nothing_that_a_run_scores_is_looked_at(searched: Searched, data: Path, tmp_path: Path) -> None:

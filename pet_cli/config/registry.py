@@ -87,6 +87,7 @@ SEARCHES: dict[str, Kind] = {
     "rules": _search("RulesSearch", "rules:Rules"),
     "mining": _search("MiningSearch", "mining:Mining"),
     "edits": _search("EditsSearch", "edits:Edits"),
+    "lmbff": _search("LmbffSearch", "lmbff:Lmbff"),
 }
 """The group `search`, which only `pet search` has."""
 

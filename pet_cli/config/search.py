@@ -5,8 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import ClassVar
 
+from pet_cli.config import files
 from pet_cli.config.bounds import Settings, bounded
-from pet_cli.config.schema import PetConfig
+from pet_cli.config.schema import ModelConfig, PetConfig
 from pet_cli.errors import UserError, choices
 
 WHAT = ("template", "verbalizer")
@@ -38,6 +39,11 @@ class Search(Settings):
     def ends(self) -> bool:
         """Whether it comes to an end without a budget."""
         return True
+
+    @property
+    def models(self) -> tuple[str, ...]:
+        """The models that it asks beside the one that is prompted, as `model.name` names them."""
+        return ()
 
     def check_run(self, what: str, config: PetConfig) -> None:
         """Raises `UserError` where the search does not go with what is wanted, or with the run's settings."""
@@ -85,3 +91,36 @@ class EditsSearch(Search):
     @property
     def ends(self) -> bool:
         return self.steps is not None
+
+
+@dataclass(kw_only=True)
+class LmbffSearch(Search):
+    """What a T5 writes between texts and label words."""
+
+    needs_labels: ClassVar[bool] = True
+
+    generator: str | None
+    examples: int | None = bounded(1, null="reads all")
+    width: int = bounded(1, 1000)
+    longest: int = bounded(1, 100)
+
+    @property
+    def models(self) -> tuple[str, ...]:
+        return (generator_model(self.generator).name,) if self.generator else ()
+
+    def check_run(self, what: str, config: PetConfig) -> None:
+        super().check_run(what, config)
+        if self.generator is None:
+            raise UserError(
+                f"search.generator=null: search={self.name} lets another model write the templates; name a file of "
+                "conf/model, such as t5_tiny, a folder, or a model of the hub."
+            )
+
+
+def generator_model(name: str) -> ModelConfig:
+    """The model of `search.generator`: that of a file of `conf/model`, or what `model.name` would mean by it."""
+    from pet_cli.config.build import option  # which reads these settings
+
+    known = name in files.options("model") and name != "custom"
+    found: ModelConfig = option("model", name) if known else option("model", "custom", name=name)
+    return found

@@ -14,7 +14,15 @@ import torch
 from torch import Tensor
 
 from pet_cli.errors import UserError
-from pet_cli.models.generative import ROOM, GenerativeLM, WordTokens, close_up, is_punctuation, without_borders
+from pet_cli.models.generative import (
+    ROOM,
+    GenerativeLM,
+    WordTokens,
+    Written,
+    close_up,
+    is_punctuation,
+    without_borders,
+)
 from pet_cli.prompts.batch import Batch, Prompt, collate
 from pet_cli.prompts.template import Mask, Template, Text
 
@@ -80,7 +88,7 @@ class DecoderOnlyLM(GenerativeLM):
         return replace(prompt, ids=ids, types=types, masks=masks, soft=tuple(s for s in prompt.soft if s[0] < end))
 
     def encode(self, batch: Batch, embeds: Tensor | None = None) -> Tensor:
-        return self._run(batch.input_ids, embeds, batch.attention_mask, _positions(batch))
+        return self._run(batch.input_ids, embeds, batch.attention_mask, _positions(batch))[0]
 
     def summary(self, hidden: Tensor, batch: Batch) -> Tensor:
         """The state of the last token, which alone has read the whole input."""
@@ -102,18 +110,36 @@ class DecoderOnlyLM(GenerativeLM):
             embeds = torch.cat([embeds, own.expand(size, -1, -1)], dim=1)
         lengths = batch.attention_mask.sum(dim=1, keepdim=True)
         positions = torch.cat([_positions(batch), lengths + words.offset], dim=1)
-        hidden = self._run(ids, embeds, words.tree_mask(batch.attention_mask.bool()), positions)
+        hidden = self._run(ids, embeds, words.tree_mask(batch.attention_mask.bool()), positions)[0]
         end = batch.input_ids.shape[1]
         return hidden[:, end - 1].float(), hidden[:, end:].float()
 
-    def _run(self, ids: Tensor, embeds: Tensor | None, attention: Tensor, positions: Tensor) -> Tensor:
-        """States of the body, `[batch, length, hidden]`."""
-        inputs: dict[str, Any] = {"attention_mask": attention, "use_cache": False}
+    def begin(self, batch: Batch) -> Written:
+        """Reads inputs, and stands behind each."""
+        output = self._run(batch.input_ids, None, batch.attention_mask, _positions(batch), use_cache=True)
+        return Written(output[0][:, -1].float(), output.past_key_values, batch.attention_mask)
+
+    def write(self, before: Written, rows: Tensor, tokens: Tensor) -> Written:
+        """Writes one token more behind some of the rows, each of which may be taken several times.
+
+        Args:
+            rows: of what was written before, `[new rows]`.
+            tokens: what is written behind each of them, `[new rows]`.
+        """
+        before.cache.reorder_cache(rows)
+        mask = torch.nn.functional.pad(before.mask[rows], (0, 1), value=1)
+        positions = mask.sum(dim=1, keepdim=True) - 1
+        output = self._run(tokens.unsqueeze(1), None, mask, positions, use_cache=True, past_key_values=before.cache)
+        return Written(output[0][:, -1].float(), output.past_key_values, mask)
+
+    def _run(self, ids: Tensor, embeds: Tensor | None, attention: Tensor, positions: Tensor, **options: Any) -> Any:
+        """The output of the body, its states first, `[batch, length, hidden]`."""
+        inputs: dict[str, Any] = {"attention_mask": attention, "use_cache": False, **options}
         inputs |= {"input_ids": ids} if embeds is None else {"inputs_embeds": embeds}
         if self._takes_positions:
             inputs["position_ids"] = positions
         with self.autocast():
-            return self.model.base_model(**inputs)[0]
+            return self.model.base_model(**inputs)
 
 
 def _positions(batch: Batch) -> Tensor:

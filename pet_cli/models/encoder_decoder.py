@@ -12,7 +12,7 @@ from tokenizers import AddedToken
 from torch import Tensor
 
 from pet_cli.errors import UserError
-from pet_cli.models.generative import ROOM, GenerativeLM, WordTokens, close_up, without_borders
+from pet_cli.models.generative import ROOM, GenerativeLM, WordTokens, Written, close_up, without_borders
 from pet_cli.prompts.batch import Batch
 from pet_cli.prompts.template import Template
 
@@ -109,6 +109,41 @@ class T5LM(EncoderDecoderLM):
         hidden = output[0].unflatten(0, (size, lines))  # [batch, lines, tokens, hidden]
         each = torch.arange(size, device=self.device).unsqueeze(1)
         return state, hidden[each, line, words.offset].float()
+
+    def sentinels(self, number: int) -> list[int]:
+        """The tokens of the first `number` sentinels. Raises `UserError` where the tokenizer has fewer."""
+        names = [self.mask_token.replace("0", str(place)) for place in range(number)]
+        if missing := [name for name in names if name not in self.tokenizer.get_vocab()]:
+            raise UserError(f"model.name={self.name}: its tokenizer has no sentinel '{missing[0]}'.")
+        return list(self.tokenizer.convert_tokens_to_ids(names))
+
+    def begin(self, batch: Batch) -> Written:
+        """Reads inputs, and stands in front of what the first sentinel hides in each."""
+        encoded = self.encode(batch)
+        first = torch.tensor([self._start, self._sentinel_id], device=self.device).expand(len(batch), -1)
+        output = self._decode(encoded, batch, input_ids=first, use_cache=True)
+        return Written(output[0][:, -1].float(), output.past_key_values, batch.attention_mask, encoded[:1])
+
+    def write(self, before: Written, rows: Tensor, tokens: Tensor) -> Written:
+        """Writes one token more behind some of the rows, each of which may be taken several times.
+
+        Args:
+            rows: of what was written before, `[new rows]`.
+            tokens: what is written behind each of them, `[new rows]`.
+        """
+        cache, mask = before.cache, before.mask[rows]
+        cache.self_attention_cache.reorder_cache(rows)
+        cache.cross_attention_cache.reorder_cache(rows)
+        assert before.encoded is not None
+        with self.autocast():
+            output = self.model.get_decoder()(
+                input_ids=tokens.unsqueeze(1),
+                encoder_hidden_states=before.encoded.expand(len(rows), -1, -1),  # for its shape: keys are kept
+                encoder_attention_mask=mask,
+                past_key_values=cache,
+                use_cache=True,
+            )
+        return Written(output[0][:, -1].float(), output.past_key_values, mask, before.encoded)
 
 
 class BartLM(EncoderDecoderLM):

@@ -9,7 +9,9 @@ from __future__ import annotations
 import unicodedata
 from abc import abstractmethod
 from collections.abc import Sequence
+from dataclasses import dataclass
 from itertools import groupby, pairwise
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -93,6 +95,24 @@ class WordTokens:
         scores = scores.scatter_add(1, self.owner.clamp(min=0).expand(size, -1), own)
         scores = scores / asked.lengths.clamp(min=1) if asked.mean else scores
         return scores.masked_fill(asked.lengths == 0, -torch.inf)
+
+
+@dataclass(frozen=True)
+class Written:
+    """Inputs that a model has read, and what it wrote behind them token by token: what it needs to go on.
+
+    Attributes:
+        state: what predicts the next token of each row, `[rows, hidden]`, float32.
+        cache: keys and values as transformers keeps them; writing on uses them up.
+        mask: which tokens of the input, and of what was written if that stands in one sequence with it, are not
+            padding, `[rows, length]`.
+        encoded: an encoder's states, `[rows, length, hidden]`; None where there is no encoder.
+    """
+
+    state: Tensor
+    cache: Any
+    mask: Tensor
+    encoded: Tensor | None = None
 
 
 class GenerativeLM(LanguageModel):

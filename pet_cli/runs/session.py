@@ -58,6 +58,12 @@ class Session:
             lm.keep_pristine()
         return lm
 
+    def untrained(self, config: PetConfig) -> LanguageModel:
+        """As `language_model`, of a model that nothing trains: no copy of its weights is kept."""
+        lm = self._model(config)
+        lm.restore()
+        return lm
+
     def _model(self, config: PetConfig) -> LanguageModel:
         from pet_cli.models.loading import load
 

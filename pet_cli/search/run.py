@@ -41,7 +41,7 @@ def fingerprint(what: str, config: PetConfig, settings: Settings) -> str:
     own = {key: value for key, value in asdict(settings).items() if key not in BUDGET}
     told = [
         *(what, own, states.computed(config), states.model_stamp(config)),
-        *(data.stamp(config.task, config.data, scored=False), __version__),
+        *(data.stamp(config.task, config.data, scored=False), __version__, *map(places.stamp, settings.models)),
     ]
     return hashlib.sha256(json.dumps(told, sort_keys=True, default=str).encode()).hexdigest()[:16]
 

@@ -1,0 +1,71 @@
+"""The model that writes templates, beside the one that is prompted with them (`search.generator`)."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Any, TypeVar
+
+import torch
+from torch import Tensor
+
+from pet_cli.config import resolve
+from pet_cli.config.schema import PetConfig
+from pet_cli.config.search import generator_model
+from pet_cli.data.examples import Split
+from pet_cli.errors import UserError
+from pet_cli.models.base import LanguageModel
+from pet_cli.runs.session import Session
+
+_NO_TEXT = {"{", "}", "|", "\ufffd"}
+_SENTINEL = "<extra_id_"
+"""What begins a T5's sentinels, which in mT5 are no special tokens."""
+
+Family = TypeVar("Family", bound=LanguageModel)
+
+
+def load_generator(name: str, config: PetConfig, session: Session, family: type[Family], wanted: str) -> Family:
+    """The generator, on the run's device.
+
+    Args:
+        family: the class that it must be of; `wanted` says so in words.
+
+    Raises:
+        UserError: it cannot be loaded, or is of another family.
+    """
+    try:
+        lm = session.untrained(replace(config, model=generator_model(name)))
+    except UserError as error:
+        raise UserError(str(error).replace("model.name=", f"search.generator={name}: ", 1)) from None
+    if not isinstance(lm, family):
+        raise UserError(f"search.generator={name}: a model of the family {lm.family}; {wanted}.")
+    return lm
+
+
+def shared_out(config: PetConfig, split: Split, most: int | None) -> list[tuple[int, int]]:
+    """The examples that a generator reads, as (place, number of the label), evenly of each label.
+
+    Of a number the two labels are its low and its high half; an example of several labels counts for each of them.
+    """
+    strata = list(resolve.target(config).strata(split.gold).values())
+    own = max(map(len, strata)) if most is None else max(1, most // len(strata))
+    return [(place, label) for label, places in enumerate(strata) for place in places[:own]]
+
+
+def writable(tokenizer: Any, size: int) -> Tensor:
+    """Which of a model's `size` tokens may stand in a template, boolean: none that is special or no text of its own,
+    and none with what means something else there, braces, bars and ends of lines."""
+    special = set(tokenizer.all_special_ids) | set(tokenizer.added_tokens_decoder)
+    texts = tokenizer.batch_decode([[token] for token in range(len(tokenizer))])
+    allowed = torch.zeros(size, dtype=torch.bool)
+    for token, text in enumerate(texts[:size]):
+        plain = text.strip() and text.isprintable() and not set(text) & _NO_TEXT and _SENTINEL not in text
+        allowed[token] = bool(plain) and token not in special
+    return allowed
+
+
+def continuation(tokenizer: Any, ids: Sequence[int]) -> str:
+    """The text of tokens behind other text, with the space before it if it has one."""
+    before = tokenizer("a", add_special_tokens=False)["input_ids"]
+    own = {"clean_up_tokenization_spaces": False}
+    return str(tokenizer.decode([*before, *ids], **own)).removeprefix(str(tokenizer.decode(before, **own)))

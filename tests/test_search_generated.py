@@ -1,0 +1,211 @@
+"""Searches that let another model write templates: what it reads, what it writes, and what is made of that."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from generative import TEXTS
+from generative import build as build_generative
+from goldens import CONF, DATA, Searched, World, contents, read_rows
+
+from pet_cli.config.build import build, option
+from pet_cli.config.search import generator_model
+from pet_cli.data.examples import Split
+from pet_cli.errors import UserError
+from pet_cli.methods.base import Context
+from pet_cli.models.loading import load
+from pet_cli.prompts.encoder import PromptEncoder
+from pet_cli.prompts.template import Template
+from pet_cli.runs.session import Session
+from pet_cli.search.base import Looked
+from pet_cli.search.bench import Bench
+from pet_cli.search.generator import continuation, shared_out, writable
+from pet_cli.search.joint import Joint, likely_spans
+from pet_cli.search.lmbff import Lmbff
+
+ROWS = [{"text": text} for text in TEXTS]
+GROUPS = [0, 1, 1, 0]
+
+
+@pytest.fixture(scope="module")
+def generator(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Path]:
+    """The folder of a tiny model that writes, by its name in `generative.TINY`."""
+    return cache(lambda name: build_generative(name, tmp_path_factory.mktemp(name) / "model"))
+
+
+@pytest.fixture(scope="module")
+def model(generator: Callable[[str], Path]) -> Callable[[str], Any]:
+    """A tiny model that writes, loaded."""
+    return cache(lambda name: load(str(generator(name)), device="cpu"))
+
+
+def joint_of(lm: Any, width: int = 8) -> Joint:
+    template = lm.adapt(Template.parse("{text} {mask}"))
+    return Joint(lm, PromptEncoder(lm.tokenizer, template, 100, lm.mask_token).encode(ROWS), GROUPS, width)
+
+
+def following(lm: Any, text: str, written: list[int]) -> torch.Tensor:
+    """Log-probabilities behind a text and what was written, by transformers, of one text without padding."""
+    with torch.inference_mode():
+        if lm.family == "decoder_only":
+            ids = [*lm.tokenizer(text)["input_ids"], *written]
+            return lm.model(input_ids=torch.tensor([ids])).logits[0, -1].log_softmax(-1)
+        ids = lm.tokenizer(f"{text}{lm.mask_token}")["input_ids"]
+        given = torch.tensor([[lm.model.config.decoder_start_token_id, lm.sentinels(1)[0], *written]])
+        return lm.model(input_ids=torch.tensor([ids]), decoder_input_ids=given).logits[0, -1].log_softmax(-1)
+
+
+@pytest.mark.parametrize("name", ["t5", "gpt2", "llama"])
+def test_sequences_grow_as_if_each_were_read_anew(name: str, model: Callable[[str], Any]) -> None:
+    lm = model(name)
+    joint = joint_of(lm, width=512)  # two inputs in a batch
+    joint.grow([0, 0, 0], [20, 21, 22])
+    joint.grow([2, 0, 2, 1], [23, 24, 25, 26])
+    found = joint.log_probabilities()
+    for place, written in enumerate(([22, 23], [20, 24], [22, 25], [21, 26])):
+        for label in (0, 1):
+            texts = [text for text, own in zip(TEXTS, GROUPS, strict=True) if own == label]
+            expected = sum(following(lm, text, written) for text in texts)
+            assert torch.allclose(found[label, place], expected, atol=1e-3)  # type: ignore[arg-type]
+
+
+def test_the_likeliest_spans_are_those_of_all_inputs_together(model: Callable[[str], Any]) -> None:
+    lm = model("t5")
+    size = joint_of(lm).log_probabilities().shape[-1]
+    allowed = writable(lm.tokenizer, size)
+    some = allowed & (torch.arange(size) % 9 == 0)
+    one, two = lm.sentinels(3)[1:]
+    found = likely_spans(joint_of(lm), [one, two], some, 60, 1, lambda: True)
+    tokens = some.nonzero().flatten().tolist()
+    assert len(found) == 1 + 2 * len(tokens) <= 60  # nothing, or one token in one of both spans
+    for spans in found[:: len(found) // 4]:
+        (left, right) = spans.spans
+        written, score = [*left, one, *right, two], 0.0
+        for place, token in enumerate(written):
+            score += sum(float(following(lm, text, written[:place])[token]) for text in TEXTS)
+        assert spans.score == pytest.approx(score, abs=1e-2)
+    assert [spans.score for spans in found] == sorted((spans.score for spans in found), reverse=True)
+    best = likely_spans(joint_of(lm), [one, two], some, 5, 1, lambda: True)
+    exact = {spans.spans: spans.score for spans in found}
+    assert len(best) == 5 and all(spans.score == pytest.approx(exact[spans.spans], abs=1e-2) for spans in best)
+    assert likely_spans(joint_of(lm), [one, two], some, 5, 1, lambda: False) == []
+
+
+@pytest.mark.parametrize("name", ["t5", "mt5", "llama"])
+def test_what_may_be_written_is_plain_text(name: str, model: Callable[[str], Any]) -> None:
+    tokenizer = model(name).tokenizer
+    allowed = writable(tokenizer, len(tokenizer) + 7).nonzero().flatten().tolist()
+    for token in allowed:
+        text = tokenizer.decode([token])
+        assert token not in tokenizer.all_special_ids and "<extra" not in text and text.strip()
+        assert not set(text) & set("{}|\n\t"), text
+    assert len(allowed) > 50
+    ids = tokenizer("the film was good", add_special_tokens=False)["input_ids"]
+    assert continuation(tokenizer, ids[-2:]).endswith("good")
+
+
+@pytest.fixture(scope="module")
+def search(world: World, generator: Callable[[str], Path], tmp_path_factory: pytest.TempPathFactory) -> Any:
+    """LM-BFF's search for templates on the meals or the pairs."""
+
+    def made(task: str, **changes: Any) -> Lmbff:
+        settings = {"model.name": str(world.model("bert")), "data.path": str(DATA / task), "data.shots": 2}
+        config = build({"task": task, "tuning": "zero_shot"}, {**settings, "device": "cpu"}, str(CONF))
+        session = Session(reuse=True)
+        looked = Looked(session.to_search(config)["train"], Split("unlabeled", ()))
+        own = option("search", "lmbff", generator=str(generator("t5")), **{"minutes": None, **changes})
+        bench = Bench(config, own, looked, Context(session), tmp_path_factory.mktemp("search"))
+        return Lmbff("template", config, own, looked, bench)
+
+    return made
+
+
+def test_the_generator_reads_each_text_with_its_own_labels_word(search: Any, model: Callable[[str], Any]) -> None:
+    lm = model("t5")
+    for task, name in (("meals", "behind"), ("meals", "before"), ("pairs", "between")):
+        own = search(task)
+        before, behind = {place: texts for place, *texts in own.layouts()}[name]
+        train = own.looked.train
+        prompts = own._prompts(lm, before, behind, shared_out(own.config, train, None))
+        read = {tuple(prompt.ids) for prompt in prompts}
+        expected = set()
+        for example in train.examples:
+            word = next(iter(list(own.words.values())[example.gold]))
+            texts = list(example.fields.values())
+            first, *rest = texts if task == "meals" else [texts[0].rstrip("."), texts[1][:1].lower() + texts[1][1:]]
+            line = f"<extra_id_0> {word}<extra_id_1> {first}"
+            if name != "before":
+                line = " ".join([f"{first}<extra_id_0> {word}<extra_id_1>", *rest])
+            expected.add(tuple(lm.tokenizer(line)["input_ids"]))
+        assert read == expected and len(prompts) == len(train)
+
+
+def test_templates_of_what_was_written(search: Any, model: Callable[[str], Any]) -> None:
+    lm = model("t5")
+
+    def tokens(text: str) -> list[int]:
+        return lm.tokenizer(f"a{text}", add_special_tokens=False)["input_ids"][1:]  # type: ignore[no-any-return]
+
+    own = search("meals")
+    for before, behind, left, right, expected in (
+        ("{text}", "", " It was", ".", "{text} It was {mask}."),
+        ("{text}", "", ". a (", ")", "{text}. a ({mask})"),
+        ("{text}", "", "", "", "{text} {mask}"),
+        ("", "{text}", " a", " film:", "a {mask} film: {text}"),
+        ("", "{text}", "", ":", "{mask}: {text}"),
+        ("{first:strip}", "{second:lower}", ".", ", it was", "{first:strip}. {mask}, it was {second:lower}"),
+    ):
+        assert own.template(lm, before, behind, tokens(left), tokens(right)) == expected
+
+
+def test_examples_are_shared_out_evenly(search: Any) -> None:
+    own = search("meals")
+    gold = own.looked.train.gold
+    assert [gold[place] for place, _ in shared_out(own.config, own.looked.train, 2)] == [0, 1]
+    both = shared_out(own.config, own.looked.train, None)
+    assert len(both) == 4 and all(gold[place] == label for place, label in both)
+
+
+def test_what_is_written_follows_from_the_sample_alone(
+    searched: Searched, generator: Callable[[str], Path], data: Path, tmp_path: Path
+) -> None:
+    given = ("search=lmbff", f"search.generator={generator('t5')}", "search.width=4", "search.longest=2")
+    code, said = searched("template", tmp_path / "as it is", *given, "search.candidates=null", "tuning=zero_shot")
+    assert code == 0, said
+    table = [row for row in read_rows(tmp_path / "as it is" / "candidates.jsonl") if not row["hand_written"]]
+    assert {row["origin"].partition(",")[0] for row in table} == {"behind", "before"} and len(table) <= 8
+    (data / "test.jsonl").write_text("no json at all")  # whoever opened it would say so
+    assert searched("template", tmp_path / "poisoned", *given, "search.candidates=null", "tuning=zero_shot")[0] == 0
+    assert contents(tmp_path / "poisoned") == contents(tmp_path / "as it is")
+
+
+@pytest.mark.parametrize(
+    ("name", "words"),
+    [("{bert}", ("search.generator=", "masked", "T5")), ("/none", ("search.generator=/none", "no such folder"))],
+)
+def test_a_search_says_which_generator_it_needs(
+    name: str, words: tuple[str, ...], searched: Searched, world: World, tmp_path: Path
+) -> None:
+    name = name.replace("{bert}", str(world.model("bert")))
+    code, said = searched("template", tmp_path / "found", "search=lmbff", f"search.generator={name}")
+    assert code == 2 and len(said.splitlines()) == 1 and all(word in said for word in words), said
+
+
+def test_a_search_without_generator_or_examples_is_refused() -> None:
+    config = build({"task": "meals"}, {}, str(CONF))
+    with pytest.raises(UserError, match=r"search\.generator=null: .*t5_tiny"):
+        option("search", "lmbff", generator=None).check_run("template", config)
+    with pytest.raises(UserError, match=r"data\.shots must be at least 1"):
+        none = replace(config, data=replace(config.data, shots=0))
+        option("search", "lmbff").check_run("template", none)
+
+
+def test_a_generator_is_a_file_of_conf_or_whatever_is_named(tmp_path: Path) -> None:
+    assert generator_model("t5_tiny").name == "~/.cache/pet/t5-tiny" and generator_model("a/b").name == "a/b"
+    assert option("search", "lmbff", generator="smollm2").models == ("smollm2",)
