@@ -481,7 +481,7 @@ def test_the_words_filled_in_are_the_likeliest_of_all_examples(world: World, tmp
     config = build({"task": "meals", "tuning": "zero_shot"}, {**settings, "device": "cpu"}, str(CONF))
     session = Session(reuse=True)
     split = session.to_search(config)["train"]
-    looked, own = Looked(split, Split("unlabeled", ())), option("search", "edits", words=3)
+    looked, own = Looked(split, Split("unlabeled", ())), option("search", "edits", fill=3)
     edits = Edits("template", config, own, looked, Bench(config, own, looked, Context(session), tmp_path))
     some = phrases.atoms(Template.parse("{text} It was {mask}."))
     lm = session.language_model(config)

@@ -44,8 +44,10 @@ TEXT = (
 """Keys in which a dollar sign is one. Elsewhere a config file may interpolate, `seed: ${seed}`."""
 
 
-def compose(overrides: Sequence[str], config_dir: str | None = None, *, learns: bool = True) -> PetConfig:
-    """The checked configuration of `overrides`, without running anything; `learns` as for `checks.check`."""
+def compose(
+    overrides: Sequence[str], config_dir: str | None = None, *, learns: bool = True, asks: bool = True
+) -> PetConfig:
+    """The checked configuration of `overrides`, without running anything; `learns`, `asks` as for `checks.check`."""
     flags = [argument for argument in overrides if argument.startswith("-")]
     if flags:
         raise UserError(f"{flags[0]}: unknown flag.")
@@ -54,7 +56,7 @@ def compose(overrides: Sequence[str], config_dir: str | None = None, *, learns: 
     prepared = prepare(overrides)
     check_files(prepared, config_dir)
     with hydra.initialize_config_dir(version_base="1.3", config_dir=str(conf_files.conf_dir())):
-        return typed(composed([*search, *prepared]), config_dir, learns=learns)
+        return typed(composed([*search, *prepared]), config_dir, learns=learns, asks=asks)
 
 
 def composed(overrides: Sequence[str], *, with_hydra: bool = False) -> DictConfig:
@@ -88,10 +90,10 @@ def check_files(overrides: Sequence[str], config_dir: str | None) -> None:
                     raise error if str(path) in str(error) else UserError(f"{path}: {error}") from None
 
 
-def typed(cfg: DictConfig, config_dir: str | None = None, *, learns: bool = True) -> PetConfig:
+def typed(cfg: DictConfig, config_dir: str | None = None, *, learns: bool = True, asks: bool = True) -> PetConfig:
     """A composed configuration as checked plain dataclasses. Raises `UserError`."""
     config = typed_values(decoded(plain(cfg)), config_dir)
-    check(config, learns=learns)
+    check(config, learns=learns, asks=asks)
     return config
 
 

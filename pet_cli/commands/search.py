@@ -31,7 +31,7 @@ def search(what: str | None, overrides: Sequence[str], config_dir: str | None = 
     }
     rest = [one for one in overrides if _parts(one)[0] not in own]
     settings = _settings(own, config_dir)
-    config = compose(rest, config_dir, learns=False)
+    config = compose(rest, config_dir, learns=False, asks=what == "template")
     settings.check_run(what, config)
     from pet_cli.base.progress import Progress
     from pet_cli.search.run import default_folder
@@ -76,7 +76,10 @@ def _show(what: str, bench: Bench, folder: Path) -> None:
     scored = [one for one in bench.found if one.texts]
     on = f"{len(bench.texts)} {'examples' if ways else 'unlabeled texts'}"
     out.print(f"{len(scored)} found and scored on {on}; best of those in {folder}", highlight=False, soft_wrap=True)
-    out.print(f"next      pet train found={folder} pattern=f0 …", highlight=False, soft_wrap=True, markup=False)
+    for note in bench.notes:
+        out.print(note, highlight=False, soft_wrap=True, markup=False)
+    first = "pattern=f0" if what == "template" else "verbalizer=f0"
+    out.print(f"next      pet train found={folder} {first} …", highlight=False, soft_wrap=True, markup=False)
 
 
 def _line(name: str, one: Scored) -> str:
@@ -86,8 +89,11 @@ def _line(name: str, one: Scored) -> str:
     return f"{name}  {written}".replace("[", r"\[")
 
 
-def _words(words: Any) -> str:
-    return words if isinstance(words, str) else " / ".join(words)
+def _words(words: Any, most: int = 5) -> str:
+    if isinstance(words, str):
+        return words
+    more = f" / … ({len(words)})" if len(words) > most else ""
+    return " / ".join(list(words)[:most]) + more
 
 
 def _cells(one: Scored, ways: Sequence[str]) -> list[str]:

@@ -29,11 +29,12 @@ from pet_cli.tasks.readers import check as check_reader
 from pet_cli.tasks.targets import TARGETS
 
 
-def check(config: PetConfig, *, learns: bool = True) -> None:
+def check(config: PetConfig, *, learns: bool = True, asks: bool = True) -> None:
     """Raises `UserError` for anything wrong that can be seen without data or a model.
 
     Args:
         learns: whether examples are needed to learn from; a search for prompts can do without.
+        asks: whether label words are needed; a search for them can do without.
     """
     config.check()
     for group in registry.KINDS:
@@ -71,7 +72,7 @@ def check(config: PetConfig, *, learns: bool = True) -> None:
     elif config.ensemble.several:
         _check_ensemble(config, config.ensemble)
     elif config.tuning.uses_prompt:
-        _check_prompt(config)
+        _check_prompt(config, asks)
     else:
         _check_labels(config)
     check_choice(config)
@@ -121,9 +122,10 @@ def _check_fields(config: PetConfig) -> None:
         columns(f"data.fields.{name}", written)
 
 
-def _check_prompt(config: PetConfig) -> None:
+def _check_prompt(config: PetConfig, asks: bool = True) -> None:
     """The template and the label words of a run or of an ensemble's member."""
-    verbalizer_words(config)
+    if asks or isinstance(config.verbalizer, dict):
+        verbalizer_words(config)
     if config.task.target == "choice" and not config.scoring.scores_words:
         raise Unfit(
             f"scoring={config.scoring.name} trains a vector for each label, and the examples of task "

@@ -88,6 +88,7 @@ SEARCHES: dict[str, Kind] = {
     "mining": _search("MiningSearch", "mining:Mining"),
     "edits": _search("EditsSearch", "edits:Edits"),
     "lmbff": _search("LmbffSearch", "lmbff:Lmbff"),
+    "petal": _search("PetalSearch", "petal:Petal"),
 }
 """The group `search`, which only `pet search` has."""
 

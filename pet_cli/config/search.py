@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from pathlib import Path
 from typing import ClassVar
 
 from pet_cli.config import files
 from pet_cli.config.bounds import Settings, bounded
 from pet_cli.config.schema import ModelConfig, PetConfig
 from pet_cli.errors import UserError, choices
+from pet_cli.verbalizers.words import read_words
 
 WHAT = ("template", "verbalizer")
 """What can be searched for: templates, or label words."""
@@ -25,6 +27,8 @@ class Search(Settings):
     """Of `WHAT` what it can find."""
     needs_labels: ClassVar[bool] = False
     """Whether it learns from labeled examples, and not only ranks by them."""
+    reads: ClassVar[tuple[str, ...]] = ()
+    """Its keys that name files or folders, whose contents decide what it finds."""
 
     name: str
     minutes: float | None = bounded(0, 10_000, above=True, null="sets no limit")
@@ -73,6 +77,8 @@ class RulesSearch(Search):
 class MiningSearch(Search):
     """Contexts between text and label words, in unlabeled text or a corpus."""
 
+    reads = ("corpus",)
+
     corpus: str | None
     contexts: int = bounded(1)
     longest: int = bounded(1, 20)
@@ -85,7 +91,7 @@ class EditsSearch(Search):
     steps: int | None = bounded(1, null="goes on until nothing has got better for a while")
     samples: int = bounded(1)
     width: int = bounded(1)
-    words: int = bounded(0)
+    fill: int = bounded(0)
     patience: int = bounded(1)
 
     @property
@@ -124,3 +130,31 @@ def generator_model(name: str) -> ModelConfig:
     known = name in files.options("model") and name != "custom"
     found: ModelConfig = option("model", name) if known else option("model", "custom", name=name)
     return found
+
+
+@dataclass(kw_only=True)
+class LabelWordsSearch(Search):
+    """What all searches for label words say."""
+
+    finds = ("verbalizer",)
+    reads = ("words",)
+
+    words: str | None
+    sizes: list[int]
+
+    def check_run(self, what: str, config: PetConfig) -> None:
+        super().check_run(what, config)
+        if not self.sizes or min(self.sizes) < 1:
+            raise UserError(f"search.sizes={self.sizes}: must be whole numbers from 1, such as [1,3,5,10].")
+        if self.words is not None:
+            read_words(Path(self.words).expanduser(), "search.words")
+
+
+@dataclass(kw_only=True)
+class PetalSearch(LabelWordsSearch):
+    """Words by their likelihood ratio on the training examples."""
+
+    needs_labels = True
+
+    common: int | None = bounded(1, null="takes all")
+    likely: int = bounded(1)

@@ -227,9 +227,18 @@ def word_ids(tokenizer: Any, word: str, space: bool = True) -> list[int]:
     Encoding it behind a short context and taking the context away again gives what each family's tokenizer does
     there (RoBERTa's leading space, SentencePiece's mark, WordPiece's nothing) without a case for each.
     """
+    return all_word_ids(tokenizer, [word], space)[0]
+
+
+def all_word_ids(tokenizer: Any, words: Sequence[str], space: bool = True) -> list[list[int]]:
+    """As `word_ids`, of many words at once."""
     context = "a" if space else "("
     before = tokenizer(context, add_special_tokens=False)["input_ids"]
-    ids = tokenizer(context + (" " if space else "") + word, add_special_tokens=False)["input_ids"]
-    if ids[: len(before)] == before and len(ids) > len(before):
-        return list(ids[len(before) :])
-    return list(tokenizer(word, add_special_tokens=False)["input_ids"])
+    texts = [context + (" " if space else "") + word for word in words]
+    found = []
+    for word, ids in zip(words, tokenizer(texts, add_special_tokens=False)["input_ids"] if texts else [], strict=True):
+        if ids[: len(before)] == before and len(ids) > len(before):
+            found.append(list(ids[len(before) :]))
+        else:
+            found.append(list(tokenizer(word, add_special_tokens=False)["input_ids"]))
+    return found

@@ -22,7 +22,7 @@ from pet_cli.verbalizers.words import parse_words
 if TYPE_CHECKING:
     from pet_cli.search.bench import Bench
 
-_UNSPACED = ("zh", "ja", "th")
+UNSPACED = ("zh", "ja", "th")
 """Languages that put no spaces between words."""
 
 Words = Mapping[str, Any]
@@ -102,7 +102,7 @@ class Search(ABC):
     @property
     def space(self) -> str:
         """What stands between words in the task's language."""
-        return "" if self.config.task.language in _UNSPACED else " "
+        return "" if self.config.task.language in UNSPACED else " "
 
     @abstractmethod
     def run(self) -> None:

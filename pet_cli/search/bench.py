@@ -89,6 +89,9 @@ class Bench:
         config: the run's settings.
         settings: the search's.
         folder: where what is known is kept; what an earlier command has left there is not computed again.
+
+    Attributes:
+        notes: what of the search a reader should know, such as candidate words that were left out.
     """
 
     def __init__(self, config: PetConfig, settings: Settings, looked: Looked, context: Context, folder: Path) -> None:
@@ -98,6 +101,7 @@ class Bench:
         self.context = context
         self.path = folder / CANDIDATES
         self.known: dict[str, Scored] = {}
+        self.notes: list[str] = []
         self._tokens: dict[str, Candidate] = {}
         self._parts = folds(config, looked.train, settings.folds) if len(looked.train) else []
         self._begun = self._written = time.monotonic()
@@ -172,7 +176,7 @@ class Bench:
         one = Scored(candidate)
         split = self.texts
         try:
-            learner = self._learner(candidate)
+            learner = self.learner(candidate)
             with self.context.clock.phase("encode"):
                 one.tokens = _tokens(learner, split)
             first = self._tokens.setdefault(one.tokens, candidate)
@@ -190,7 +194,8 @@ class Bench:
             one.scores["zero_shot"] = judged(self.config, split, scores)
         return one
 
-    def _learner(self, candidate: Candidate) -> PromptLearner:
+    def learner(self, candidate: Candidate) -> PromptLearner:
+        """What asks the frozen model with a candidate. Raises `UserError` for one that cannot be used."""
         config = candidate.within(self.ways["zero_shot"])
         learner = build_learner(config, self.context.session.language_model(config), self.context.session)
         assert isinstance(learner, PromptLearner)

@@ -146,7 +146,7 @@ class Edits(Search):
                 ]
                 if rows:
                     total = total + self._log_probabilities(line, rows)
-        return self._as_words(total.topk(min(8 * self.settings.words, len(total))).indices.tolist())
+        return self._as_words(total.topk(min(8 * self.settings.fill, len(total))).indices.tolist())
 
     def _log_probabilities(self, line: str, rows: Sequence[Mapping[str, str]]) -> Tensor:
         """The sum over rows of the vocabulary's log-probabilities at the mask of a template, `[vocabulary]`."""
@@ -166,7 +166,7 @@ class Edits(Search):
             word = self.lm.tokenizer.decode([token]).strip()
             if word.isalpha() and word.lower() not in known and word_ids(self.lm.tokenizer, word) == [token]:
                 found.append(word)
-        return found[: self.settings.words]
+        return found[: self.settings.fill]
 
 
 def _single(operation: str, line: str) -> Edit:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -20,6 +20,7 @@ from pet_cli.config.found import Found
 from pet_cli.config.schema import PetConfig
 from pet_cli.config.search import BUDGET
 from pet_cli.config.search import Search as Settings
+from pet_cli.data import folders
 from pet_cli.data import load as data
 from pet_cli.errors import UserError
 from pet_cli.methods.base import Context
@@ -42,8 +43,16 @@ def fingerprint(what: str, config: PetConfig, settings: Settings) -> str:
     told = [
         *(what, own, states.computed(config), states.model_stamp(config)),
         *(data.stamp(config.task, config.data, scored=False), __version__, *map(places.stamp, settings.models)),
+        *_read_by(settings),
     ]
     return hashlib.sha256(json.dumps(told, sort_keys=True, default=str).encode()).hexdigest()[:16]
+
+
+def _read_by(settings: Settings) -> list[tuple[str, str | None]]:
+    """The contents of the files that the search's own keys name."""
+    named = [Path(value).expanduser() for key in settings.reads if (value := getattr(settings, key)) is not None]
+    every = [file for path in named for file in (sorted(path.iterdir()) if path.is_dir() else [path])]
+    return [(file.name, folders.stamp(file)) for file in every if not file.is_dir()]
 
 
 def default_folder(what: str, config: PetConfig, settings: Settings) -> Path:
@@ -125,6 +134,7 @@ def _search(
         stopped = str(spent)
     finally:
         bench.write()
+        _write_looked(what, config, settings, folder, looked, bench.notes)
     if not bench.names():
         raise UserError(f"search={settings.name}: {_nothing(bench, stopped)}")
     _write_yaml(folder / found.FILE, asdict(_found(what, config, bench)))
@@ -192,13 +202,19 @@ def _found(what: str, config: PetConfig, bench: Bench) -> Found:
 def _write_settings(what: str, config: PetConfig, settings: Settings, folder: Path, looked: Looked) -> None:
     values = {"what": what, "search": asdict(settings), **states.plain(config)}
     _write_yaml(folder / SETTINGS, values)
+    _write_looked(what, config, settings, folder, looked)
+
+
+def _write_looked(
+    what: str, config: PetConfig, settings: Settings, folder: Path, looked: Looked, notes: Sequence[str] = ()
+) -> None:
     about = {
         "fingerprint": fingerprint(what, config, settings),
         "seed": {"data": config.data.seed, "trainer": config.trainer.seed},
         "versions": store.versions(),
         "train": [example.row for example in looked.train.examples],
         "unlabeled": [example.row for example in looked.unlabeled.examples],
-        "notes": [*looked.train.notes, *looked.unlabeled.notes],
+        "notes": [*looked.train.notes, *looked.unlabeled.notes, *notes],
     }
     write_json(folder / LOOKED, about)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 from pet_cli.base.values import spelled
@@ -92,3 +93,30 @@ def _check_text(word: Any, label: str) -> None:
         if isinstance(word, bool):  # YAML reads a bare Yes or No as one
             quoted = '"Yes" or "true"' if word else '"No" or "false"'
         raise UserError(f"verbalizer: the word {word!r} of label '{label}' is not text; write it in quotes: {quoted}.")
+
+
+def read_words(path: Path, key: str) -> list[str]:
+    """The words of a file, one a line; empty lines are left out.
+
+    Args:
+        key: the setting that names the file.
+
+    Raises:
+        UserError: a file that is missing, no text in UTF-8, or without a word, or a word that stands there twice.
+    """
+    try:
+        lines = path.read_text(encoding="utf-8-sig").splitlines()
+    except UnicodeDecodeError:
+        raise UserError(f"{key}={path}: not text in UTF-8.") from None
+    except OSError as error:
+        raise UserError(f"{key}={path}: {'no such file' if not path.exists() else error.strerror}.") from None
+    rows: dict[str, int] = {}
+    for row, line in enumerate(lines, start=1):
+        word = line.strip()
+        if word in rows:
+            raise UserError(f"{path}, row {row}: '{word}' stands in row {rows[word]} already; each word once.")
+        if word:
+            rows[word] = row
+    if not rows:
+        raise UserError(f"{key}={path}: empty; write candidate words, one a line.")
+    return list(rows)

@@ -1,0 +1,131 @@
+"""What searches for label words share: candidate words, how likely the model finds each at the mask, and verbalizers of
+the best of each label, smaller and larger ones.
+"""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from collections.abc import Iterator, Sequence
+from functools import cached_property
+from pathlib import Path
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from pet_cli.config import resolve
+from pet_cli.data.examples import Split
+from pet_cli.errors import UserError
+from pet_cli.methods.prompted import to_learn
+from pet_cli.search import vocabulary
+from pet_cli.search.base import UNSPACED, Candidate, Search
+from pet_cli.tuning import PromptLearner
+from pet_cli.verbalizers.words import read_words
+
+_TOGETHER = 64
+"""Examples whose scores of the whole vocabulary are held at a time."""
+
+
+class LabelWords(Search):
+    """Proposes verbalizers of one to many words of each label."""
+
+    def run(self) -> None:
+        """See `Search.run`: `worth` tells how well each word stands for each label."""
+        own = owned(self.worth())
+        if bare := [label for label, places in zip(self.labels, own, strict=True) if not places]:
+            raise UserError(
+                f"search={self.settings.name}: no candidate word is left for the label '{bare[0]}', each is worth more "
+                "for another; give more words by search.words=FILE."
+            )
+        self.bench.score(self.verbalizers(own))
+
+    @abstractmethod
+    def worth(self) -> Tensor:
+        """How well each candidate word stands for each label, `[labels, words]`; -inf where it does not at all."""
+
+    @cached_property
+    def labels(self) -> list[str]:
+        return resolve.labels(self.config)
+
+    @cached_property
+    def vocabulary(self) -> vocabulary.Vocabulary:
+        """The candidate words: those of `search.words`, or of the model's own vocabulary.
+
+        Raises:
+            UserError: fewer words than labels.
+        """
+        tokenizer, space = self.lm.tokenizer, not resolve.prompt_template(self.config).mask_without_space()
+        if self.settings.words is not None:
+            listed = read_words(Path(self.settings.words).expanduser(), "search.words")
+            found, key = vocabulary.of_words(tokenizer, space, listed), f"search.words={self.settings.words}"
+        else:
+            shortest = 1 if self.config.task.language in UNSPACED else 2
+            found, key = vocabulary.of_model(tokenizer, space, shortest), f"model.name={self.config.model.name}"
+        if len(found) < len(self.labels):
+            raise UserError(
+                f"{key}: words that are one token of this model where the template has its mask: {len(found)}, too "
+                f"few for {len(self.labels)} labels."
+            )
+        if found.note:
+            self.bench.notes.append(found.note)
+        return found
+
+    def verbalizers(self, own: Sequence[Sequence[int]]) -> Iterator[Candidate]:
+        """Verbalizers of the first words of each label, for each of `search.sizes`.
+
+        Args:
+            own: the places of each label's words, the best first.
+        """
+        names, words = self.settings.name, self.vocabulary.words
+        for size in self.settings.sizes:
+            written = {
+                label: [words[place] for place in places[:size]] for label, places in zip(self.labels, own, strict=True)
+            }
+            yield Candidate(written, f"{names}, {size} of each label")
+
+    # --- what the model says ---
+
+    @cached_property
+    def learner(self) -> PromptLearner:
+        """The run's template before the frozen model. It has to be bound to some words, which nothing asks for."""
+        return self.bench.learner(Candidate(dict(zip(self.labels, self.vocabulary.words, strict=False)), ""))
+
+    def log_probabilities(self, split: Split) -> Tensor:
+        """Log-probabilities of the candidate words at the mask, among the whole vocabulary, `[examples, words]`."""
+        ids = torch.tensor(self.vocabulary.ids, device=self.lm.device)
+        with self.bench.context.clock.phase("encode"):
+            states = self.learner.encode(split.rows, split.fingerprint).states
+        assert states is not None  # the candidates are one token each
+        with self.bench.context.clock.phase("words"), self.learner.asking():
+            parts = [
+                self.lm.word_scores(some[:, 0], None).float().log_softmax(dim=-1)[:, ids].cpu()
+                for some in states.split(_TOGETHER)
+            ]
+        return torch.cat(parts)
+
+    @cached_property
+    def shares(self) -> Tensor:
+        """How far each training example has each label, `[examples, labels]`.
+
+        Raises:
+            UserError: a label that no training example has.
+        """
+        found = to_learn(self.config, self.looked.train)
+        found = found if found.is_floating_point() else F.one_hot(found, len(self.labels)).float()
+        if bare := [label for label, n in zip(self.labels, found.sum(dim=0).tolist(), strict=True) if n == 0]:
+            raise UserError(
+                f"search={self.settings.name} learns from examples of every label, and none has the label '{bare[0]}'."
+            )
+        return found
+
+
+def owned(worth: Tensor) -> list[list[int]]:
+    """The words of each label, the best first: a word stands for the label alone for which it is worth most.
+
+    Args:
+        worth: `[labels, words]`; -inf where a word does not stand for a label.
+    """
+    best, owner = worth.max(dim=0)
+    owner = owner.masked_fill(best.isneginf(), -1)
+    orders = worth.argsort(dim=1, descending=True, stable=True).tolist()
+    return [[place for place in order if owner[place] == label] for label, order in enumerate(orders)]

@@ -1,0 +1,196 @@
+"""Searches for label words: the candidates, what each method finds by hand, and what it lacks."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+import yaml
+from families import WORDS
+from goldens import CONF, Searched, World, contents, read, read_rows
+from torch import Tensor
+
+from pet_cli.config.build import build, option
+from pet_cli.errors import UserError
+from pet_cli.models.masked import MaskedLM
+from pet_cli.prompts.encoder import word_ids
+from pet_cli.search.bench import Bench
+from pet_cli.search.label_words import owned
+from pet_cli.search.petal import likelihood_ratios
+from pet_cli.search.run import search
+from pet_cli.search.vocabulary import of_model, of_words
+from pet_cli.verbalizers.words import read_words
+
+BY = ("petal",)
+FOODS = (
+    "soup",
+    "rice",
+    "water",
+    "bread",
+    "tea",
+    "meat",
+    "fish",
+    "cold",
+    "hot",
+    "warm",
+    "sweet",
+    "fresh",
+    "dry",
+    "plain",
+)
+"""Words that are one token of the tiny models."""
+
+
+def logs(*rows: Sequence[float]) -> Tensor:
+    return torch.tensor(rows).log()
+
+
+# --- candidates ---------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("space", [True, False])
+def test_candidates_are_whole_words_where_the_mask_stands(lm: MaskedLM, space: bool) -> None:
+    found = of_model(lm.tokenizer, space)
+    assert set(WORDS) <= set(found.words) and all(word.isalpha() and len(word) > 1 for word in found.words)
+    assert len(set(found.ids)) == len(found.words) == len(set(found.words))
+    assert all(
+        word_ids(lm.tokenizer, word, space) == [token] for word, token in zip(found.words, found.ids, strict=True)
+    )
+    assert f"{len(found)} of the vocabulary's {len(lm.tokenizer)}" in found.note
+
+
+def test_of_a_file_those_that_are_one_token_are_left(model_of: Callable[[str], MaskedLM]) -> None:
+    found = of_words(model_of("roberta").tokenizer, True, ["good", "unheardof", "<mask>", "bad"])
+    assert found.words == ("good", "bad")
+    assert "2 of the 4 words" in found.note and "left out: unheardof, <mask>" in found.note
+    lower = of_words(model_of("bert").tokenizer, True, ["good", "Good"])  # the same token
+    assert lower.words == ("good",) and "left out: Good" in lower.note
+    assert not of_words(model_of("bert").tokenizer, True, ["good"]).note
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        (None, ("search.words=", "no such file")),
+        ("\n \n", ("search.words=", "empty")),
+        ("good\n\nbad\n good\n", ("words.txt, row 4", "'good'", "row 1")),
+        ("good\n\xff", ("search.words=", "UTF-8")),
+    ],
+)
+def test_a_file_of_words_that_cannot_be_used_is_named_with_its_row(
+    text: str | None, words: tuple[str, ...], tmp_path: Path
+) -> None:
+    path = tmp_path / "words.txt"
+    if text is not None:
+        path.write_text(text, encoding="latin-1")
+    with pytest.raises(UserError) as error:
+        read_words(path, "search.words")
+    assert all(word in str(error.value) for word in words) and str(path) in str(error.value)
+
+
+def test_a_word_stands_for_the_label_alone_for_which_it_is_worth_most() -> None:
+    none = -math.inf
+    assert owned(torch.tensor([[3.0, 1.0, none, 2.0, none], [4.0, 0.5, none, none, 5.0]])) == [[3, 1], [4, 0]]
+
+
+# --- whole searches -----------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def find(world: World, data: Path, tmp_path: Path) -> Callable[..., Bench]:
+    """A search for label words on the meals with a tiny model, by keys of its own (`by`, `sizes`, …) and of the run."""
+
+    def run(by: str, folder: str = "found", settings: dict[str, Any] | None = None, **own: Any) -> Bench:
+        keys = {"model.name": str(world.model("bert")), "data.path": str(data), "data.shots": 4, "device": "cpu"}
+        config = build({"task": "meals", "tuning": "zero_shot"}, keys | (settings or {}), str(CONF))
+        return search("verbalizer", config, option("search", by, **own), tmp_path / folder)
+
+    return run
+
+
+def words_of(bench: Bench) -> set[str]:
+    """All words of the verbalizers that were found."""
+    return {word for one in bench.found for words in dict(one.candidate.written).values() for word in words}  # type: ignore
+
+
+@pytest.mark.parametrize("by", BY)
+def test_words_are_found_without_what_a_run_scores(
+    by: str, find: Callable[..., Bench], data: Path, tmp_path: Path
+) -> None:
+    find(by, "as it is", sizes=[1, 2])
+    flipped = {"tasty": "bland", "bland": "tasty"}
+    rows = [{**row, "label": flipped[row["label"]]} for row in read_rows(data / "test.jsonl")]
+    (data / "test.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    bench = find(by, "poisoned", sizes=[1, 2])
+    assert contents(tmp_path / "poisoned") == contents(tmp_path / "as it is")
+    for one in bench.names().values():
+        tasty, bland = dict(one.candidate.written).values()  # type: ignore[arg-type]
+        assert tasty and bland and not set(tasty) & set(bland)
+    assert any("vocabulary" in note for note in read(tmp_path / "as it is" / "looked.json")["notes"])
+
+
+def test_a_task_without_words_of_its_own_is_searched_for_some(searched: Searched, tmp_path: Path) -> None:
+    own = tmp_path / "conf" / "task"
+    own.mkdir(parents=True)
+    text = (CONF / "task" / "meals.yaml").read_text().partition("verbalizers:")[0]
+    (own / "foods.yaml").write_text(text)
+    words = tmp_path / "words.txt"
+    words.write_text("\n".join([*FOODS, "unheardof"]))
+    given = ("task=foods", f"search.words={words}", "search.by=petal", "tuning=zero_shot", "search.sizes=[1,99]")
+    code, said = searched("verbalizer", tmp_path / "found", *given, conf=tmp_path / "conf")
+    assert code == 0 and "14 of the 15 words" in said and "left out: unheardof" in said and "verbalizer=f0" in said
+    found = yaml.safe_load((tmp_path / "found" / "found.yaml").read_text())["verbalizers"]
+    assert {word for one in found for own in one.values() for word in own} == set(FOODS)
+    words.write_text("\n".join(FOODS))  # the same command, but another file
+    assert "another search" in searched("verbalizer", tmp_path / "found", *given, conf=tmp_path / "conf")[1]
+
+
+@pytest.mark.parametrize(
+    ("by", "own", "words"),
+    [
+        ("petal", {"shots": 0}, ("search=petal", "data.shots")),
+        ("petal", {"sizes": [0]}, ("search.sizes=[0]", "from 1")),
+        ("petal", {"words": "none.txt"}, ("search.words=none.txt", "no such file")),
+        ("petal", {"words": "{one}"}, ("search.words=", ": 1, too", "2 labels")),
+        ("petal", {"likely": 1, "common": 1}, ("no candidate word", "search.words")),
+    ],
+)
+def test_a_search_for_words_says_what_it_lacks(
+    by: str, own: dict[str, Any], words: tuple[str, ...], find: Callable[..., Bench], tmp_path: Path
+) -> None:
+    (tmp_path / "one.txt").write_text("good\nunheardof\n")
+    if own.get("words") == "{one}":
+        own = {**own, "words": str(tmp_path / "one.txt")}
+    settings = {"data.shots": own.pop("shots")} if "shots" in own else {}
+    with pytest.raises(UserError) as error:
+        find(by, settings=settings, **own)
+    assert all(word in str(error.value) for word in words), error.value
+
+
+# --- PETAL --------------------------------------------------------------------------------------------------------
+
+
+def test_likelihood_ratios_by_hand() -> None:
+    log_p = logs([0.5, 0.2], [0.25, 0.2], [0.1, 0.2])
+    shares = torch.tensor([[1.0, 0.0], [0.0, 1.0], [0.0, 1.0]])
+    odds = [0.0, math.log(0.25 / 0.75), math.log(0.1 / 0.9)]
+    first, second = 2 * odds[0] - odds[1] - odds[2], 0.5 * (odds[1] + odds[2]) - odds[0]
+    told = likelihood_ratios(log_p, shares, 2)
+    assert told[:, 0].tolist() == pytest.approx([first, second])
+    assert told[:, 1].tolist() == pytest.approx([0, 0], abs=1e-6)  # as likely on all texts
+    likeliest = likelihood_ratios(log_p, shares, 1)
+    assert likeliest.isneginf().tolist() == [[False, True], [True, False]]
+    none = likelihood_ratios(torch.tensor([[-math.inf, -1.0]] * 3), shares, 2)
+    assert none.isneginf().tolist() == [[True, False]] * 2
+
+
+def test_candidates_of_petal_are_the_commonest_of_unlabeled_texts(find: Callable[..., Bench], data: Path) -> None:
+    texts = [" ".join(FOODS), ", ".join(FOODS), "train shop house"]
+    (data / "unlabeled.jsonl").write_text("".join(json.dumps({"text": text}) + "\n" for text in texts))
+    bench = find("petal", common=len(FOODS), sizes=[99])
+    assert words_of(bench) == set(FOODS) and f"{len(FOODS)} of them are the commonest in 3 unlabeled" in bench.notes[1]
