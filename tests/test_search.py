@@ -494,4 +494,4 @@ def test_the_words_filled_in_are_the_likeliest_of_all_examples(world: World, tmp
             total += lm.model(**inputs).logits[0, place].log_softmax(-1)
     names = lm.tokenizer.convert_ids_to_tokens(total.topk(24).indices.tolist())
     whole = [name for name in names if name.isalpha() and name not in ("good", "bad")]
-    assert edits.likely(some, 2, 3) == whole[:3] and len(whole) >= 3
+    assert edits.filling is not None and edits.filling.likely(some, 2, 3, 3) == whole[:3] and len(whole) >= 3

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import replace
 from functools import cache
+from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -20,14 +21,19 @@ from pet_cli.data.examples import Split
 from pet_cli.errors import UserError
 from pet_cli.methods.base import Context
 from pet_cli.models.loading import load
-from pet_cli.prompts.encoder import PromptEncoder
+from pet_cli.prompts.encoder import PromptEncoder, word_ids
 from pet_cli.prompts.template import Template
 from pet_cli.runs.session import Session
-from pet_cli.search.base import Looked
+from pet_cli.search import phrases
+from pet_cli.search.base import Candidate, Looked
 from pet_cli.search.bench import Bench
 from pet_cli.search.generator import continuation, shared_out, writable
 from pet_cli.search.joint import Joint, likely_spans
-from pet_cli.search.lmbff import Lmbff
+from pet_cli.search.lm import Lm
+from pet_cli.search.lmbff_templates import LmbffTemplates
+from pet_cli.search.lmbff_words import assignments
+from pet_cli.search.paraphrase import Paraphrase
+from pet_cli.search.run import search as run_search
 
 ROWS = [{"text": text} for text in TEXTS]
 GROUPS = [0, 1, 1, 0]
@@ -114,14 +120,14 @@ def test_what_may_be_written_is_plain_text(name: str, model: Callable[[str], Any
 def search(world: World, generator: Callable[[str], Path], tmp_path_factory: pytest.TempPathFactory) -> Any:
     """LM-BFF's search for templates on the meals or the pairs."""
 
-    def made(task: str, **changes: Any) -> Lmbff:
+    def made(task: str, **changes: Any) -> LmbffTemplates:
         settings = {"model.name": str(world.model("bert")), "data.path": str(DATA / task), "data.shots": 2}
         config = build({"task": task, "tuning": "zero_shot"}, {**settings, "device": "cpu"}, str(CONF))
         session = Session(reuse=True)
         looked = Looked(session.to_search(config)["train"], Split("unlabeled", ()))
         own = option("search", "lmbff", generator=str(generator("t5")), **{"minutes": None, **changes})
         bench = Bench(config, own, looked, Context(session), tmp_path_factory.mktemp("search"))
-        return Lmbff("template", config, own, looked, bench)
+        return LmbffTemplates("template", config, own, looked, bench)
 
     return made
 
@@ -172,17 +178,80 @@ def test_examples_are_shared_out_evenly(search: Any) -> None:
     assert len(both) == 4 and all(gold[place] == label for place, label in both)
 
 
-def test_what_is_written_follows_from_the_sample_alone(
-    searched: Searched, generator: Callable[[str], Path], data: Path, tmp_path: Path
+@pytest.mark.parametrize("labels", [2, 3])
+def test_assignments_answer_the_examples_best(labels: int) -> None:
+    generator = torch.Generator().manual_seed(labels)
+    log_p = torch.randn(8, 7, generator=generator).log_softmax(-1)
+    gold = [place % labels for place in range(8)]
+    shares = torch.eye(labels)[gold]
+    own = [[0, 1, 2, 3], [2, 3, 4], [4, 5, 6, 0]][:labels]
+    ranked = []
+    for words in product(*own):
+        scores = log_p[:, words]
+        right = sum(int(row.argmax()) == label for row, label in zip(scores, gold, strict=True))
+        loss = -sum(float(row.log_softmax(-1)[label]) for row, label in zip(scores, gold, strict=True))
+        if len(set(words)) == labels:
+            ranked.append((-right, loss, words))
+    assert assignments(log_p, shares, own, 999, 5) == [words for *_, words in sorted(ranked)[:5]]
+    few = assignments(log_p, shares, own, 2, 999)
+    assert len(few) <= 2 * 4 and all(len(set(words)) == labels for words in few)
+
+
+def settings_of(kind: str, generator: Callable[[str], Path]) -> Any:
+    own: dict[str, Any] = {"minutes": None, "candidates": 6}
+    if kind in ("lmbff", "lm"):
+        own |= {"generator": str(generator("t5" if kind == "lmbff" else "llama")), "width": 4, "longest": 2}
+    return option("search", kind, **own)
+
+
+@pytest.mark.parametrize(
+    ("what", "kind"),
+    [("template", "lmbff"), ("verbalizer", "lmbff"), ("template", "lm"), ("template", "paraphrase")],
+)
+def test_what_is_found_follows_from_the_sample_alone(
+    what: str, kind: str, world: World, generator: Callable[[str], Path], data: Path, tmp_path: Path
 ) -> None:
-    given = ("search=lmbff", f"search.generator={generator('t5')}", "search.width=4", "search.longest=2")
-    code, said = searched("template", tmp_path / "as it is", *given, "search.candidates=null", "tuning=zero_shot")
-    assert code == 0, said
-    table = [row for row in read_rows(tmp_path / "as it is" / "candidates.jsonl") if not row["hand_written"]]
-    assert {row["origin"].partition(",")[0] for row in table} == {"behind", "before"} and len(table) <= 8
+    settings = {"model.name": str(world.model("bert")), "data.path": str(data), "data.shots": 2, "device": "cpu"}
+    config = build({"task": "meals", "tuning": "zero_shot"}, settings, str(CONF))
+    run_search(what, config, settings_of(kind, generator), tmp_path / "as it is")
     (data / "test.jsonl").write_text("no json at all")  # whoever opened it would say so
-    assert searched("template", tmp_path / "poisoned", *given, "search.candidates=null", "tuning=zero_shot")[0] == 0
+    run_search(what, config, settings_of(kind, generator), tmp_path / "poisoned")
     assert contents(tmp_path / "poisoned") == contents(tmp_path / "as it is")
+    found = [row for row in read_rows(tmp_path / "as it is" / "candidates.jsonl") if not row["hand_written"]]
+    assert found and ("behind" in str(found)) == ((what, kind) == ("template", "lmbff"))
+
+
+def test_a_decoder_only_model_writes_in_front_of_the_label_words(
+    search: Any, model: Callable[[str], Any], generator: Callable[[str], Path]
+) -> None:
+    lm, own = model("llama"), search("meals")
+    own = Lm("template", own.config, settings_of("lm", generator), own.looked, own.bench)
+    read = shared_out(own.config, own.looked.train, None)
+    found = own.sequences(lm, "{text}", read)
+    assert [len(one.tokens) for one in found] == [0] + [1] * 4 + [2] * 4
+    first = [word_ids(lm.tokenizer, next(iter(words)))[0] for words in own.words.values()]
+    for one in (found[0], found[-1]):
+        score = word = 0.0
+        for place, label in read:
+            text = own.looked.train.rows[place]["text"]
+            for index, token in enumerate(one.tokens):
+                score += float(following(lm, text, list(one.tokens[:index]))[token])
+            word += float(following(lm, text, list(one.tokens))[first[label]])
+        assert one.own == pytest.approx(score, abs=1e-2) and one.word == pytest.approx(word, abs=1e-2)
+    parents = sorted(found[1:5], key=lambda one: -one.score)[:2]  # half of those that were read go on
+    assert {one.tokens[:1] for one in found[5:]} <= {one.tokens for one in parents}
+
+
+def test_paraphrases_substitute_the_likeliest_words(search: Any) -> None:
+    own = search("meals")
+    own = Paraphrase("template", own.config, option("search", "paraphrase", fill=2), own.looked, own.bench)
+    some = phrases.atoms(Template.parse("{text} It was {mask}."))
+    it, was = (own.filling.likely(some, place, place + 1, 2) for place in (1, 2))
+    found = list(own.paraphrases(Candidate("{text} It was {mask}.", "p0", hand_written=True)))
+    written = {candidate.written: rank for rank, candidate in found}
+    assert written[f"{{text}} {it[0]} was {{mask}}."] == 1 and written[f"{{text}} It {was[1]} {{mask}}."] == 2
+    assert written[f"{{text}} {it[1]} {was[0]} {{mask}}."] == 3 and len(found) == 2 + 2 + 4
+    assert list(own.paraphrases(Candidate("{mask}: {text}", "p1"))) == []
 
 
 @pytest.mark.parametrize(

@@ -87,7 +87,9 @@ SEARCHES: dict[str, Kind] = {
     "rules": _search("RulesSearch", "rules:Rules"),
     "mining": _search("MiningSearch", "mining:Mining"),
     "edits": _search("EditsSearch", "edits:Edits"),
-    "lmbff": _search("LmbffSearch", "lmbff:Lmbff"),
+    "lmbff": _search("LmbffSearch", "lmbff:lmbff"),
+    "lm": _search("LmSearch", "lm:Lm"),
+    "paraphrase": _search("ParaphraseSearch", "paraphrase:Paraphrase"),
     "petal": _search("PetalSearch", "petal:Petal"),
 }
 """The group `search`, which only `pet search` has."""

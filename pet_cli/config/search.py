@@ -100,10 +100,18 @@ class EditsSearch(Search):
 
 
 @dataclass(kw_only=True)
-class LmbffSearch(Search):
-    """What a T5 writes between texts and label words."""
+class ParaphraseSearch(Search):
+    """The hand-written templates in other words."""
 
-    needs_labels: ClassVar[bool] = True
+    fill: int = bounded(1)
+    changes: int = bounded(1)
+
+
+@dataclass(kw_only=True)
+class GeneratorSearch(Search):
+    """What searches say that let another model write templates."""
+
+    needs_labels = True
 
     generator: str | None
     examples: int | None = bounded(1, null="reads all")
@@ -116,11 +124,33 @@ class LmbffSearch(Search):
 
     def check_run(self, what: str, config: PetConfig) -> None:
         super().check_run(what, config)
-        if self.generator is None:
+        if self.generator is None and what == "template":
             raise UserError(
                 f"search.generator=null: search={self.name} lets another model write the templates; name a file of "
-                "conf/model, such as t5_tiny, a folder, or a model of the hub."
+                "conf/model, such as t5_tiny or smollm2, a folder, or a model of the hub."
             )
+
+
+@dataclass(kw_only=True)
+class LmbffSearch(GeneratorSearch):
+    """What a T5 writes between texts and label words; of label words, those that answer the examples best together."""
+
+    finds = WHAT
+    reads = ("words",)
+
+    words: str | None
+    top: int = bounded(1)
+    assignments: int = bounded(1)
+
+    def check_run(self, what: str, config: PetConfig) -> None:
+        super().check_run(what, config)
+        if self.words is not None:
+            read_words(Path(self.words).expanduser(), "search.words")
+
+
+@dataclass(kw_only=True)
+class LmSearch(GeneratorSearch):
+    """What a decoder-only model writes between texts and label words."""
 
 
 def generator_model(name: str) -> ModelConfig:

@@ -12,23 +12,19 @@ from __future__ import annotations
 
 import hashlib
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from functools import partial
+from functools import cached_property, partial
 from itertools import chain, combinations, zip_longest
-
-import torch
-from torch import Tensor
 
 from pet_cli.config import resolve
 from pet_cli.errors import UserError
 from pet_cli.models.masked import MaskedLM
-from pet_cli.prompts.batch import buckets
-from pet_cli.prompts.encoder import PromptEncoder, word_ids
 from pet_cli.prompts.template import Template
 from pet_cli.search import phrases as of
 from pet_cli.search.base import Candidate, Search
 from pet_cli.search.bench import Scored
+from pet_cli.search.filling import Filling
 
 _LONGEST = 3
 """The most words of a phrase."""
@@ -114,59 +110,25 @@ class Edits(Search):
         yield from (_single("swap", line) for line in of.turned(some, self.space))
         for place in of.boundaries(some):
             yield from (_single("add", of.added(some, place, phrase, self.space)) for phrase in deleted)
-            if isinstance(self.lm, MaskedLM):
+            if self.filling:
                 yield Edit("add", f"{template}/{place}", partial(self._add, some, place))
         for place, atom in enumerate(some):
-            if atom.is_word and isinstance(self.lm, MaskedLM):
+            if atom.is_word and self.filling:
                 yield Edit("substitute", f"{template}/{place}", partial(self._substitute, some, place))
 
     def _add(self, some: Sequence[of.Atom], place: int) -> list[str]:
-        return [of.added(some, place, word, self.space) for word in self.likely(some, place, place)]
+        return [of.added(some, place, word, self.space) for word in self._likely(some, place, place)]
 
     def _substitute(self, some: Sequence[of.Atom], place: int) -> list[str]:
-        return [of.substituted(some, place, word) for word in self.likely(some, place, place + 1)]
+        return [of.substituted(some, place, word) for word in self._likely(some, place, place + 1)]
 
-    # --- the masked LM ---
-
-    def likely(self, some: Sequence[of.Atom], first: int, last: int) -> list[str]:
-        """The words that the model finds likeliest in place of `some[first:last]`, over all examples jointly."""
-        key = ("likely", self.lm.identity, of.line(some), first, last, self.bench.texts.fingerprint, repr(self.words))
-        return self.bench.context.session.memo.get(key, lambda: self._likely(some, first, last))
+    @cached_property
+    def filling(self) -> Filling | None:
+        return Filling(self.config, self.bench, self.words) if isinstance(self.lm, MaskedLM) else None
 
     def _likely(self, some: Sequence[of.Atom], first: int, last: int) -> list[str]:
-        labels = list(self.words)
-        total = torch.zeros(1)
-        with self.bench.context.clock.phase("fill in"):
-            for index, label in enumerate(labels):
-                line = of.gap(some, first, last, next(iter(self.words[label])), self.space)
-                rows = [
-                    example.fields
-                    for number, example in enumerate(self.bench.texts.examples)
-                    if (example.gold if isinstance(example.gold, int) else number % len(labels)) == index
-                ]
-                if rows:
-                    total = total + self._log_probabilities(line, rows)
-        return self._as_words(total.topk(min(8 * self.settings.fill, len(total))).indices.tolist())
-
-    def _log_probabilities(self, line: str, rows: Sequence[Mapping[str, str]]) -> Tensor:
-        """The sum over rows of the vocabulary's log-probabilities at the mask of a template, `[vocabulary]`."""
-        lm = self.lm
-        most = self.config.trainer.max_length or min(256, lm.positions)
-        prompts = PromptEncoder(lm.tokenizer, Template.parse(line), most, lm.mask_token).encode(rows)
-        parts = buckets([len(prompt.ids) for prompt in prompts], self.config.trainer.eval_batch_size)
-        with torch.inference_mode():
-            states = torch.cat([lm.states(lm.collate([prompts[place] for place in part]))[:, 0] for part in parts])
-            return lm.word_scores(states, None).log_softmax(dim=-1).sum(dim=0).cpu()
-
-    def _as_words(self, ids: Sequence[int]) -> list[str]:
-        """The whole words among tokens, without the label words."""
-        known = {word.lower() for own in self.words.values() for word in own}
-        found = []
-        for token in ids:
-            word = self.lm.tokenizer.decode([token]).strip()
-            if word.isalpha() and word.lower() not in known and word_ids(self.lm.tokenizer, word) == [token]:
-                found.append(word)
-        return found[: self.settings.fill]
+        assert self.filling is not None
+        return self.filling.likely(some, first, last, self.settings.fill)
 
 
 def _single(operation: str, line: str) -> Edit:

@@ -21,6 +21,9 @@ _NO_TEXT = {"{", "}", "|", "\ufffd"}
 _SENTINEL = "<extra_id_"
 """What begins a T5's sentinels, which in mT5 are no special tokens."""
 
+Read = list[tuple[int, int]]
+"""The examples that a generator reads: the place of each, and the number of its label."""
+
 Family = TypeVar("Family", bound=LanguageModel)
 
 
@@ -42,8 +45,8 @@ def load_generator(name: str, config: PetConfig, session: Session, family: type[
     return lm
 
 
-def shared_out(config: PetConfig, split: Split, most: int | None) -> list[tuple[int, int]]:
-    """The examples that a generator reads, as (place, number of the label), evenly of each label.
+def shared_out(config: PetConfig, split: Split, most: int | None) -> Read:
+    """At most so many examples, evenly of each label.
 
     Of a number the two labels are its low and its high half; an example of several labels counts for each of them.
     """
