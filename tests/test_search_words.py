@@ -19,14 +19,16 @@ from pet_cli.config.build import build, option
 from pet_cli.errors import UserError
 from pet_cli.models.masked import MaskedLM
 from pet_cli.prompts.encoder import word_ids
+from pet_cli.search.amulap import mean_log_probabilities
 from pet_cli.search.bench import Bench
 from pet_cli.search.label_words import owned
+from pet_cli.search.npprompt import names_in
 from pet_cli.search.petal import likelihood_ratios
 from pet_cli.search.run import search
 from pet_cli.search.vocabulary import of_model, of_words
 from pet_cli.verbalizers.words import read_words
 
-BY = ("petal",)
+BY = ("petal", "amulap", "npprompt")
 FOODS = (
     "soup",
     "rice",
@@ -151,24 +153,34 @@ def test_a_task_without_words_of_its_own_is_searched_for_some(searched: Searched
 
 
 @pytest.mark.parametrize(
-    ("by", "own", "words"),
+    ("by", "given", "own", "words"),
     [
-        ("petal", {"shots": 0}, ("search=petal", "data.shots")),
-        ("petal", {"sizes": [0]}, ("search.sizes=[0]", "from 1")),
-        ("petal", {"words": "none.txt"}, ("search.words=none.txt", "no such file")),
-        ("petal", {"words": "{one}"}, ("search.words=", ": 1, too", "2 labels")),
-        ("petal", {"likely": 1, "common": 1}, ("no candidate word", "search.words")),
+        ("petal", {"data.shots": 0}, {}, ("search=petal", "data.shots")),
+        ("amulap", {"data.shots": 0}, {}, ("search=amulap", "data.shots")),
+        ("petal", {}, {"sizes": [0]}, ("search.sizes=[0]", "from 1")),
+        ("petal", {}, {"words": "none.txt"}, ("search.words=none.txt", "no such file")),
+        ("petal", {}, {"words": "FILE"}, ("search.words=", ": 1, too", "2 labels")),
+        ("petal", {}, {"likely": 1, "common": 1}, ("no candidate word", "search.words")),
+        (
+            "npprompt",
+            {"task.labels": ["good", "5"], "data.labels": {"tasty": "good", "bland": "5"}},
+            {},
+            ("search=npprompt", "'5' is no word", "search.names=verbalizer"),
+        ),
     ],
 )
 def test_a_search_for_words_says_what_it_lacks(
-    by: str, own: dict[str, Any], words: tuple[str, ...], find: Callable[..., Bench], tmp_path: Path
+    by: str,
+    given: dict[str, Any],
+    own: dict[str, Any],
+    words: tuple[str, ...],
+    find: Callable[..., Bench],
+    tmp_path: Path,
 ) -> None:
     (tmp_path / "one.txt").write_text("good\nunheardof\n")
-    if own.get("words") == "{one}":
-        own = {**own, "words": str(tmp_path / "one.txt")}
-    settings = {"data.shots": own.pop("shots")} if "shots" in own else {}
+    own = {key: str(tmp_path / "one.txt") if value == "FILE" else value for key, value in own.items()}
     with pytest.raises(UserError) as error:
-        find(by, settings=settings, **own)
+        find(by, settings=given, **own)
     assert all(word in str(error.value) for word in words), error.value
 
 
@@ -194,3 +206,47 @@ def test_candidates_of_petal_are_the_commonest_of_unlabeled_texts(find: Callable
     (data / "unlabeled.jsonl").write_text("".join(json.dumps({"text": text}) + "\n" for text in texts))
     bench = find("petal", common=len(FOODS), sizes=[99])
     assert words_of(bench) == set(FOODS) and f"{len(FOODS)} of them are the commonest in 3 unlabeled" in bench.notes[1]
+
+
+# --- AMuLaP and NPPrompt ------------------------------------------------------------------------------------------
+
+
+def test_a_words_probability_is_its_mean_over_the_labels_examples() -> None:
+    shares = torch.tensor([[1.0, 0.0], [1.0, 0.0], [0.5, 0.5]])
+    told = mean_log_probabilities(logs([0.5, 0.1], [0.25, 0.1], [0.1, 0.4]), shares)
+    first = (0.5 + 0.25 + 0.5 * 0.1) / 2.5, (0.1 + 0.1 + 0.5 * 0.4) / 2.5
+    assert told.exp().tolist() == pytest.approx([pytest.approx(first), pytest.approx((0.1, 0.4))])
+
+
+@pytest.mark.parametrize(
+    ("label", "names"),
+    [
+        ("negative", ["negative"]),
+        ("not_entailment", ["not entailment"]),
+        ("Sci/Tech", ["Sci", "Tech"]),
+        ("food or drink, and land", ["food", "drink", "land"]),
+        ("5", []),
+        ("1 star", ["1 star"]),
+    ],
+)
+def test_the_names_in_a_label(label: str, names: list[str]) -> None:
+    assert names_in(label) == names
+
+
+def test_words_near_to_a_name_come_first_and_need_no_example(find: Callable[..., Bench], tmp_path: Path) -> None:
+    settings = {"data.shots": 0, "verbalizer": {"tasty": ["good", "hot soup"], "bland": "bad"}}
+    bench = find("npprompt", settings=settings, names="verbalizer", sizes=[3])
+    lm = bench.context.session.language_model(bench.config)
+    table, vocabulary = lm.model.bert.embeddings.word_embeddings.weight.detach(), lm.tokenizer.get_vocab()
+    names = [["good"], ["hot", "soup"]], [["bad"]]
+    centres = [[table[[vocabulary[word] for word in name]].mean(0) for name in own] for own in names]
+    whole = [word for word in vocabulary if word.isalpha() and len(word) > 1]
+    near = {
+        word: [max(torch.cosine_similarity(table[vocabulary[word]], one, 0).item() for one in own) for own in centres]
+        for word in whole
+    }
+    [one] = bench.found
+    for label, (own, other) in enumerate([(0, 1), (1, 0)]):
+        mine = sorted((word for word in whole if near[word][own] > near[word][other]), key=lambda w: -near[w][own])
+        assert list(dict(one.candidate.written).values())[label] == mine[:3]  # type: ignore[arg-type]
+    assert not one.scores and one.information > 0

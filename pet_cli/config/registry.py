@@ -91,6 +91,8 @@ SEARCHES: dict[str, Kind] = {
     "lm": _search("LmSearch", "lm:Lm"),
     "paraphrase": _search("ParaphraseSearch", "paraphrase:Paraphrase"),
     "petal": _search("PetalSearch", "petal:Petal"),
+    "amulap": _search("AmulapSearch", "amulap:Amulap"),
+    "npprompt": _search("NppromptSearch", "npprompt:Npprompt"),
 }
 """The group `search`, which only `pet search` has."""
 

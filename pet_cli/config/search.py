@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import ClassVar
 
 from pet_cli.config import files
-from pet_cli.config.bounds import Settings, bounded
+from pet_cli.config.bounds import Settings, bounded, one_of
 from pet_cli.config.schema import ModelConfig, PetConfig
 from pet_cli.errors import UserError, choices
 from pet_cli.verbalizers.words import read_words
@@ -188,3 +188,17 @@ class PetalSearch(LabelWordsSearch):
 
     common: int | None = bounded(1, null="takes all")
     likely: int = bounded(1)
+
+
+@dataclass(kw_only=True)
+class AmulapSearch(LabelWordsSearch):
+    """The likeliest words on each label's training examples."""
+
+    needs_labels = True
+
+
+@dataclass(kw_only=True)
+class NppromptSearch(LabelWordsSearch):
+    """Neighbours of the labels' names among the model's word embeddings."""
+
+    names: str = one_of("labels", "verbalizer")

@@ -47,6 +47,10 @@ class LabelWords(Search):
     def labels(self) -> list[str]:
         return resolve.labels(self.config)
 
+    @property
+    def space_before_mask(self) -> bool:
+        return not resolve.prompt_template(self.config).mask_without_space()
+
     @cached_property
     def vocabulary(self) -> vocabulary.Vocabulary:
         """The candidate words: those of `search.words`, or of the model's own vocabulary.
@@ -54,7 +58,7 @@ class LabelWords(Search):
         Raises:
             UserError: fewer words than labels.
         """
-        tokenizer, space = self.lm.tokenizer, not resolve.prompt_template(self.config).mask_without_space()
+        tokenizer, space = self.lm.tokenizer, self.space_before_mask
         if self.settings.words is not None:
             listed = read_words(Path(self.settings.words).expanduser(), "search.words")
             found, key = vocabulary.of_words(tokenizer, space, listed), f"search.words={self.settings.words}"

@@ -1,0 +1,59 @@
+"""Label words without an example (NPPrompt): Zhao, Ouyang, Yu, Wu and Li, "Pre-trained language models can be fully
+zero-shot learners", ACL 2023.
+
+A label's words are the neighbours of its name among the model's own input embeddings, by their cosine, which also
+weights them. Ours where the paper is silent, or a vocabulary too small for it: a name of several tokens stands at
+their mean, and a word that is near to two names belongs to the nearer one, where the paper drops it.
+"""
+
+from __future__ import annotations
+
+import re
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from pet_cli.errors import UserError
+from pet_cli.prompts.encoder import all_word_ids
+from pet_cli.search.label_words import LabelWords
+
+_BETWEEN_NAMES = re.compile(r"[/,;|&]|\b(?:and|or)\b")
+
+
+class Npprompt(LabelWords):
+    """The neighbours of each label's name."""
+
+    def worth(self) -> Tensor:
+        """The cosine of each word with the nearest of a label's names, `[labels, words]`."""
+        table = self.lm.model.get_input_embeddings().weight.detach()
+        words = F.normalize(table[torch.tensor(self.vocabulary.ids, device=table.device)].float(), dim=-1)
+        return torch.stack([self._cosines(words, table, names) for names in self.names().values()]).cpu()
+
+    def _cosines(self, words: Tensor, table: Tensor, names: list[str]) -> Tensor:
+        ids = all_word_ids(self.lm.tokenizer, names, self.space_before_mask)
+        centres = torch.stack([table[torch.tensor(own, device=table.device)].float().mean(dim=0) for own in ids])
+        return (words @ F.normalize(centres, dim=-1).T).amax(dim=1)
+
+    def names(self) -> dict[str, list[str]]:
+        """What each label is called: by its own name, or by the run's label words.
+
+        Raises:
+            UserError: a label whose name is no word.
+        """
+        if self.settings.names == "verbalizer":
+            return {label: list(own) for label, own in self.words.items()}
+        found = {label: names_in(label) for label in self.labels}
+        if bare := [label for label, names in found.items() if not names]:
+            raise UserError(
+                f"search={self.settings.name} looks for neighbours of the labels' names, and '{bare[0]}' is no word; "
+                "with search.names=verbalizer it takes those of verbalizer=, such as "
+                f"verbalizer='{{{bare[0]}: WORD, …}}'."
+            )
+        return found
+
+
+def names_in(label: str) -> list[str]:
+    """The names in a label's: `Sci/Tech` has two, `not_entailment` is one of two words, `5` none."""
+    parts = (" ".join(part.replace("_", " ").split()) for part in _BETWEEN_NAMES.split(label))
+    return [part for part in parts if any(character.isalpha() for character in part)]
