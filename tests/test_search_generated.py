@@ -13,13 +13,14 @@ import pytest
 import torch
 from generative import TEXTS
 from generative import build as build_generative
-from goldens import CONF, DATA, Searched, World, contents, read_rows
+from goldens import CONF, DATA, World, contents, read_rows
 
 from pet_cli.config.build import build, option
 from pet_cli.config.search import generator_model
 from pet_cli.data.examples import Split
 from pet_cli.errors import UserError
 from pet_cli.methods.base import Context
+from pet_cli.models.encoder_decoder import T5LM
 from pet_cli.models.loading import load
 from pet_cli.prompts.encoder import PromptEncoder, word_ids
 from pet_cli.prompts.template import Template
@@ -27,7 +28,7 @@ from pet_cli.runs.session import Session
 from pet_cli.search import phrases
 from pet_cli.search.base import Candidate, Looked
 from pet_cli.search.bench import Bench
-from pet_cli.search.generator import continuation, shared_out, writable
+from pet_cli.search.generator import continuation, load_generator, shared_out, writable
 from pet_cli.search.joint import Joint, likely_spans
 from pet_cli.search.lm import Lm
 from pet_cli.search.lmbff_templates import LmbffTemplates
@@ -206,7 +207,12 @@ def settings_of(kind: str, generator: Callable[[str], Path]) -> Any:
 
 @pytest.mark.parametrize(
     ("what", "kind"),
-    [("template", "lmbff"), ("verbalizer", "lmbff"), ("template", "lm"), ("template", "paraphrase")],
+    [
+        ("template", "lmbff"),
+        ("verbalizer", "lmbff"),
+        pytest.param("template", "lm", marks=pytest.mark.slow),
+        pytest.param("template", "paraphrase", marks=pytest.mark.slow),
+    ],
 )
 def test_what_is_found_follows_from_the_sample_alone(
     what: str, kind: str, world: World, generator: Callable[[str], Path], data: Path, tmp_path: Path
@@ -252,18 +258,20 @@ def test_paraphrases_substitute_the_likeliest_words(search: Any) -> None:
     assert written[f"{{text}} {it[0]} was {{mask}}."] == 1 and written[f"{{text}} It {was[1]} {{mask}}."] == 2
     assert written[f"{{text}} {it[1]} {was[0]} {{mask}}."] == 3 and len(found) == 2 + 2 + 4
     assert list(own.paraphrases(Candidate("{mask}: {text}", "p1"))) == []
+    with pytest.raises(UserError, match=r"search=paraphrase: no template of the task has a word"):
+        own.run()  # its bench knows none
 
 
-@pytest.mark.parametrize(
-    ("name", "words"),
-    [("{bert}", ("search.generator=", "masked", "T5")), ("/none", ("search.generator=/none", "no such folder"))],
-)
-def test_a_search_says_which_generator_it_needs(
-    name: str, words: tuple[str, ...], searched: Searched, world: World, tmp_path: Path
-) -> None:
-    name = name.replace("{bert}", str(world.model("bert")))
-    code, said = searched("template", tmp_path / "found", "search=lmbff", f"search.generator={name}")
-    assert code == 2 and len(said.splitlines()) == 1 and all(word in said for word in words), said
+def test_a_search_says_which_generator_it_needs(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    config = build({"task": "meals"}, {"device": "cpu"}, str(CONF))
+    bert = str(world.model("bert"))
+    with pytest.raises(UserError, match=f"^search.generator={bert}: a model of the family masked; needed.$"):
+        load_generator(bert, config, Session(), T5LM, "needed")
+    with pytest.raises(UserError, match=r"^search\.generator=/none: no such folder"):
+        load_generator("/none", config, Session(), T5LM, "needed")
+    monkeypatch.setenv("HOME", "/none")
+    with pytest.raises(UserError, match=r"^search\.generator=t5_tiny: ~/.cache/pet/t5-tiny: no such folder.*make t5"):
+        load_generator("t5_tiny", config, Session(), T5LM, "needed")
 
 
 def test_a_search_without_generator_or_examples_is_refused() -> None:

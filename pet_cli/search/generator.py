@@ -36,10 +36,12 @@ def load_generator(name: str, config: PetConfig, session: Session, family: type[
     Raises:
         UserError: it cannot be loaded, or is of another family.
     """
+    model = generator_model(name)
     try:
-        lm = session.untrained(replace(config, model=generator_model(name)))
+        lm = session.untrained(replace(config, model=model))
     except UserError as error:
-        raise UserError(str(error).replace("model.name=", f"search.generator={name}: ", 1)) from None
+        place = name if model.name == name else f"{name}: {model.name}"
+        raise UserError(str(error).replace(f"model.name={model.name}", f"search.generator={place}", 1)) from None
     if not isinstance(lm, family):
         raise UserError(f"search.generator={name}: a model of the family {lm.family}; {wanted}.")
     return lm

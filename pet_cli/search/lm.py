@@ -11,6 +11,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+import torch
+
 from pet_cli.models.decoder_only import DecoderOnlyLM
 from pet_cli.prompts.encoder import PromptEncoder, word_ids
 from pet_cli.prompts.template import Template, Text, source_of
@@ -58,14 +60,15 @@ class Lm(Search):
         first = [word_ids(lm.tokenizer, next(iter(own)))[0] for own in self.words.values()]
         found: list[_Sequence] = []
         before: list[tuple[tuple[int, ...], float]] = [((), 0.0)]
+        allowed = writable(lm.tokenizer, len(lm.projection[0]))
         stage = self.bench.context.progress.stage("generate", settings.longest + 1)
         with self.bench.context.clock.phase("generate"), stage as advance:
             prompts = PromptEncoder(lm.tokenizer, template, most, lm.mask_token).encode(rows)
             joint = Joint(lm, prompts, [label for _, label in read], settings.width)
             for step in range(settings.longest + 1):
                 following = joint.log_probabilities()
-                words = sum(own[:, token] for own, token in zip(following, first, strict=False)).tolist()  # type: ignore[union-attr]
-                new = [_Sequence(*one, word) for one, word in zip(before, words, strict=True)]
+                words = torch.stack([own[:, token] for own, token in zip(following, first, strict=False)]).sum(dim=0)
+                new = [_Sequence(*one, word) for one, word in zip(before, words.tolist(), strict=True)]
                 found += new
                 advance(1)
                 if step == settings.longest or self.bench.left < self.bench.seconds / 2:
@@ -73,7 +76,7 @@ class Lm(Search):
                 # A sequence is worth going on with where the label words are likely behind it too.
                 half = sorted(range(len(new)), key=lambda place: -new[place].score)[: max(1, settings.width // 2)]
                 totals = following.sum(dim=0)[half]
-                totals[:, ~writable(lm.tokenizer, totals.shape[1])] = -float("inf")
+                totals[:, ~allowed] = -torch.inf
                 totals += totals.new_tensor([new[place].own for place in half]).unsqueeze(1)
                 best = totals.flatten().topk(settings.width)
                 parents = [half[place // totals.shape[1]] for place in best.indices.tolist()]

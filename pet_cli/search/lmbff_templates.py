@@ -70,11 +70,10 @@ class LmbffTemplates(Search):
         with clock.phase("generate"):
             prompts = self._prompts(lm, before, behind, read)
             joint = Joint(lm, prompts, [0] * len(prompts), settings.width)
-            vocabulary = joint.log_probabilities().shape[-1]
             return likely_spans(
                 joint,
                 lm.sentinels(3)[1:],
-                writable(lm.tokenizer, vocabulary),
+                writable(lm.tokenizer, len(lm.projection[0])),
                 settings.width,
                 settings.longest,
                 lambda: not self.bench.left < left,  # without a budget both are infinite
