@@ -158,7 +158,7 @@ class PromptClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         rows = _listed("texts", texts)
         if not self.__sklearn_is_fitted__():
             config = self._configured(rows, None)
-            if resolve.trains(config) and not config.method.from_nothing:
+            if resolve.learns(config) and not config.method.from_nothing:
                 raise UserError("predict before fit: call fit(texts, labels), or use tuning='zero_shot'.")
             self._fitted(config, {}, self._named(resolve.labels(config)), None)
         fields = _fields(self.config_, rows, "texts")

@@ -57,9 +57,10 @@ def execute(config: PetConfig, out: Path, session: Session, progress: Progress |
 def zero_shot(config: PetConfig, context: methods.Context, test: Split) -> np.ndarray | None:
     """Label scores `[examples, labels]` of the model as it is with the run's prompt, the mark beside what was trained.
 
-    It is asked before anything trains. None where nothing trains, or there is no prompt.
+    It is asked before anything trains, without demonstrations. None where nothing is learned of examples, or there is
+    no prompt.
     """
-    if not resolve.uses_prompt(config) or not resolve.trains(config):
+    if not resolve.uses_prompt(config) or not resolve.learns(config):
         return None
     untrained = replace(config, tuning=option("tuning", "zero_shot"), ensemble=option("ensemble", "none"))
     with context.clock.phase("zero-shot"):

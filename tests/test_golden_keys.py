@@ -73,6 +73,7 @@ _COMMAS = (f"data.path={DATA / 'commas'}", "data.shots=2")
 _COLUMNS = (f"data.path={DATA / 'columns'}", "data.shots=2")
 _PET = ("ensemble=pet", "ensemble.patterns=[p0,p1]", "ensemble.seeds=1", "ensemble.student_steps=3")
 _IPET = ("ensemble.seeds=1", "ensemble.student_steps=3", "data.shots=1", "ensemble.generations=1", "ensemble.growth=2")
+_SHOWN = ("demonstrations.per_label=1",)
 _TWO = ("ensemble.patterns=[p0,p1]",)
 _TWO_PVPS = ("ensemble.pvps=[[p0,v0],[p1,v1]]",)
 
@@ -129,6 +130,9 @@ _RUN: dict[str, Move] = {
         shows={"sample": OTHER, "metrics.seed": ({"data": 13, "trainer": 13}, {"data": 14, "trainer": 13})},
         keeps=("code",),
     ),
+    "demonstrations.per_label": Move("1", shows={"predictions": OTHER, "files": OTHER}),
+    "demonstrations.choose": Move("nearest", _SHOWN),
+    "demonstrations.draws": Move("3", _SHOWN),
     "trainer.max_steps": Move("2", shows={"metrics.steps": (3, 2), "predictions": OTHER}),
     "trainer.learning_rate": Move("0.02", shows={"metrics.learning_rate": (1e-3, 0.02), "predictions": OTHER}),
     "trainer.batch_size": Move("3", shows={"rows": ([8, 8, 8, 8], [3, 3, 2, 8]), "predictions": OTHER}),

@@ -48,6 +48,7 @@ def _print(config: PetConfig, example: Example, session: object) -> None:
 
     from pet_cli.commands.tables import console, plain_table
     from pet_cli.methods.prompted import build_learner
+    from pet_cli.methods.prompted import show as show_demonstrations
     from pet_cli.runs.session import Session
     from pet_cli.tuning import PromptLearner
 
@@ -58,6 +59,8 @@ def _print(config: PetConfig, example: Example, session: object) -> None:
     torch.manual_seed(config.trainer.seed)  # what trainable tokens start as
     learner = build_learner(config, lm, session)
     assert isinstance(learner, PromptLearner)
+    if config.demonstrations.per_label:
+        show_demonstrations(config, learner, session.splits(config)["train"])
     encoded = learner.encode([example.fields], candidates=[example.candidates] if example.candidates else None)
     prompt = encoded.prompts[0]
     out = console()
@@ -76,6 +79,7 @@ def _print(config: PetConfig, example: Example, session: object) -> None:
         own = [token for token, kind in zip(tokens, types, strict=True) if kind == segment]
         out.print(f"{name:<9} {' '.join(own)}", highlight=False, markup=False)
     cut = f", {prompt.cut} cut" if prompt.cut else ""
+    cut += f", no room for {prompt.lacks} demonstrations" if prompt.lacks else ""
     place = (
         "the answer behind the last" if lm.family == "decoder_only" else f"mask at {', '.join(map(str, prompt.masks))}"
     )

@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from pet_cli.config import nsp, registry
 from pet_cli.config.choice import check_choice
 from pet_cli.config.columns import columns
+from pet_cli.config.demonstrations import check_demonstrations
 from pet_cli.config.ensemble import WEIGHTS, IpetEnsemble, PatternsEnsemble, PetEnsemble
 from pet_cli.config.method import NspSettings
 from pet_cli.config.resolve import (
@@ -75,6 +76,7 @@ def check(config: PetConfig, *, learns: bool = True, asks: bool = True) -> None:
         _check_prompt(config, asks)
     else:
         _check_labels(config)
+    check_demonstrations(config, trains(config))
     check_choice(config)
 
 

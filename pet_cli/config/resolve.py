@@ -71,6 +71,11 @@ def trains(config: PetConfig) -> bool:
     return bool(config.tuning.trains or config.scoring.trains)
 
 
+def learns(config: PetConfig) -> bool:
+    """Whether a run's answers depend on its labeled examples: it trains on them, or shows them."""
+    return trains(config) or bool(config.demonstrations.per_label)
+
+
 def uses_prompt(config: PetConfig) -> bool:
     """Whether a run reads a template and label words, and not the plain text."""
     return bool(config.method.tunes and config.tuning.uses_prompt)

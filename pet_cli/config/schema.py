@@ -11,6 +11,7 @@ from typing import Any
 
 from pet_cli.config.bounds import SEEDS, Settings, bounded, one_of, rate
 from pet_cli.config.choice import ChoiceConfig
+from pet_cli.config.demonstrations import DemonstrationsConfig
 from pet_cli.errors import not_allowed
 
 SEPARATORS = {"comma": ",", "semicolon": ";", "tab": "\t", "bar": "|"}
@@ -117,6 +118,7 @@ class PetConfig(Settings):
     scoring: Any  # a `Scoring`, by its name
     data: DataConfig
     trainer: TrainerConfig
+    demonstrations: DemonstrationsConfig
     select: Any  # names of rules, config/choice.py
     choice: ChoiceConfig
     pattern: Any

@@ -8,6 +8,7 @@ from typing import ClassVar
 
 from pet_cli.config import files
 from pet_cli.config.bounds import Settings, bounded, one_of
+from pet_cli.config.demonstrations import check_none
 from pet_cli.config.schema import ModelConfig, PetConfig
 from pet_cli.errors import UserError, choices
 from pet_cli.verbalizers.words import read_words
@@ -58,6 +59,7 @@ class Search(Settings):
         if not config.method.tunes or not config.tuning.uses_prompt:
             key = "method" if not config.method.tunes else "tuning"
             raise UserError(f"{key}={getattr(config, key).name}: it has no prompt to search for.")
+        check_none(config, "a search scores prompts without demonstrations")
         if config.ensemble.several:
             raise UserError(f"ensemble={config.ensemble.name}: prompts are searched for one at a time; leave it out.")
         if config.task.target == "choice":

@@ -25,7 +25,7 @@ def draw(config: PetConfig, splits: Mapping[str, Split]) -> dict[str, Split]:
     wanted = config.data
     test = splits["test"]
     drawn = {"test": Split("test", tuple(capped(test.examples, wanted.max_test, wanted.seed)), notes=test.notes)}
-    untrained = not resolve.trains(config)
+    untrained = not resolve.learns(config)
     weighted = config.ensemble.weighing == "dev" or resolve.weighing(config) is not None
     if "train" in splits and (weighted or not untrained):
         drawn["train"], drawn["dev"] = _sample(config, splits)

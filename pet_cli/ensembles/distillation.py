@@ -62,7 +62,9 @@ def student_config(config: PetConfig) -> PetConfig:
         learning_rate=ensemble.student_learning_rate or config.trainer.learning_rate,
         class_weights="none",
     )
+    none = replace(config.demonstrations, per_label=0)  # its texts have no labels that could be shown
     student = replace(config, tuning=ensemble.student_tuning, ensemble=NoEnsemble(name="none"), trainer=trainer)
+    student = replace(student, demonstrations=none)
     if ensemble.student == "classifier":
         return student
     return replace(resolve.member_config(student, *ensemble.student), trainer=trainer)

@@ -23,6 +23,7 @@ from pet_cli.data.examples import Split
 from pet_cli.errors import UserError
 from pet_cli.methods.base import CHUNK, Context, Method
 from pet_cli.models.base import LanguageModel
+from pet_cli.prompts.demonstrations import Demonstrations
 from pet_cli.runs.outcome import score
 from pet_cli.runs.session import Session
 from pet_cli.training.loop import TrainReport, TrainSettings, balanced_weights, steps_for, train
@@ -44,6 +45,7 @@ class PromptMethod(Method):
         self.learner = learner
         self.trained: tuple[TrainReport, TrainSettings] | None = None
         self.shortened: dict[str, int] = {}
+        self.lacking: dict[str, int] = {}
 
     @classmethod
     def build(cls, config: PetConfig, context: Context) -> PromptMethod:
@@ -58,6 +60,9 @@ class PromptMethod(Method):
         with torch.random.fork_rng(devices=[]):  # what is about to be loaded is drawn first
             learner = build_learner(config, context.session.language_model(config), context.session)
             learner.load(folder)
+        if config.demonstrations.per_label:
+            assert isinstance(learner, PromptLearner)
+            learner.show(Demonstrations.load(folder, learner.labels, list(config.task.fields), **_how(config)))
         return cls(config, learner, context)
 
     def fit(
@@ -68,13 +73,16 @@ class PromptMethod(Method):
         temperature: float = 1.0,
         auxiliary: Auxiliary | None = None,
     ) -> None:
-        """Trains on `train`, with the checkpoint that does best on `dev`.
+        """Trains on `train`, with the checkpoint that does best on `dev`; demonstrations are of `train`, and a method
+        that was not fitted shows none.
 
         Args:
             soft: label probabilities `[examples, labels]` to learn instead of the labels, at `temperature`.
             auxiliary: PET's masked-LM loss beside the labels'.
         """
         context, trainer = self.context, self.config.trainer
+        if self.config.demonstrations.per_label:
+            show(self.config, self.learner, self.sample(splits))
         if auxiliary is None and trainer.mlm_alpha > 0:
             if not splits.get("unlabeled"):
                 raise UserError("trainer.mlm_alpha: there are no unlabeled texts; see data.unlabeled.")
@@ -91,14 +99,21 @@ class PromptMethod(Method):
         )
 
     def predict(self, split: Split) -> np.ndarray:
-        scores, self.shortened[split.name] = score_split(self.learner, split, self.context.clock, self.context.progress)
+        scores, shortened, lacking = score_split(self.learner, split, self.context.clock, self.context.progress)
+        self.shortened[split.name], self.lacking[split.name] = shortened, lacking
         return scores.numpy()
 
     def save(self, folder: Path, whole: bool = True) -> None:
         self.learner.save(folder, whole)
+        if self.learner.in_context is not None:
+            self.learner.in_context.demonstrations.save(folder)
 
     def facts(self, test: Split | None = None) -> dict[str, Any]:
         return facts(self.learner, self.trained, self.shortened.get("test", 0), test)
+
+    def notes(self) -> list[str]:
+        lacking = self.lacking.get("test", 0)
+        return [f"{lacking} test examples left no room for all of their demonstrations"] if lacking else []
 
 
 def facts(
@@ -154,9 +169,22 @@ def saved_model(folder: Path, config: PetConfig) -> PetConfig:
     return replace(config, model=replace(config.model, name=str(folder / "model"), revision=None))
 
 
+def show(config: PetConfig, learner: Learner, sample: Split) -> None:
+    """Puts demonstrations of the sample into every prompt of a learner. Raises `UserError` for too few, or too long."""
+    assert isinstance(learner, PromptLearner)
+    how = _how(config)
+    learner.show(Demonstrations.of(sample.examples, learner.labels, seed=config.data.seed, **how))
+
+
+def _how(config: PetConfig) -> dict[str, Any]:
+    """How demonstrations are chosen, as `Demonstrations` takes it."""
+    own = config.demonstrations
+    return {"per_label": own.per_label, "draws": own.draws, "nearest": own.choose == "nearest"}
+
+
 def max_length(config: PetConfig, lm: LanguageModel) -> int:
     """The most tokens of an input. Raises `UserError` for more than the model takes."""
-    found = config.trainer.max_length or min(256, lm.positions)
+    found = config.trainer.max_length or min(512 if config.demonstrations.per_label else 256, lm.positions)
     if found > lm.positions:
         raise UserError(f"trainer.max_length={found}: the model takes at most {lm.positions} tokens.")
     return found
@@ -231,13 +259,14 @@ def fit(
         if auxiliary is not None and auxiliary.alpha > 0 and learner.lm_loss_trains:
             assert isinstance(learner, PromptLearner)
             texts = auxiliary.unlabeled
-            prompts = learner.encode(texts.rows, texts.fingerprint).prompts
+            prompts = learner.queries(texts.rows, texts.fingerprint)
             mlm = MaskedModelling(learner, prompts, auxiliary.batch_size, how.seed, window=config.trainer.mlm_window)
+    targets = to_learn(config, sample) if soft is None else soft
     with clock.phase("train"), progress.stage("train", how.steps) as advance:
         report = train(
             learner,
             encoded,
-            to_learn(config, sample) if soft is None else soft,
+            targets.repeat(encoded.draws, *[1] * (targets.dim() - 1)),
             how,
             class_weight=weights,
             dev=dev,
@@ -267,13 +296,14 @@ def good_on(config: PetConfig, split: Split) -> Callable[[Tensor], float]:
     return lambda scores: score(config, split, scores.numpy())
 
 
-def score_split(learner: Learner, split: Split, clock: Clock, progress: Progress) -> tuple[Tensor, int]:
-    """Label scores `[examples, labels]` of a split, and how many of its examples were shortened.
+def score_split(learner: Learner, split: Split, clock: Clock, progress: Progress) -> tuple[Tensor, int, int]:
+    """Label scores `[examples, labels]` of a split, how many of its examples were shortened, and how many had no room
+    for all of their demonstrations.
 
     At most `CHUNK` examples are asked together, in a run and by `pet predict` alike: what shares a batch decides the
     last digits of a score.
     """
-    rows, candidates, shortened, found = split.rows, split.candidates, 0, []
+    rows, candidates, shortened, lacking, found = split.rows, split.candidates, 0, 0, []
     for start in range(0, max(1, len(rows)), CHUNK):
         part = rows[start : start + CHUNK]
         key = None
@@ -288,5 +318,7 @@ def score_split(learner: Learner, split: Split, clock: Clock, progress: Progress
         with clock.phase(f"evaluate {split.name}"), progress.stage("evaluate", len(part)) as advance:
             found.append(learner.predict(encoded, advance))
         shortened += encoded.shortened
+        lacking += encoded.lacking
     most = max(scores.shape[1] for scores in found)  # candidates differ in number
-    return torch.cat([F.pad(scores, (0, most - scores.shape[1]), value=-torch.inf) for scores in found]), shortened
+    padded = [F.pad(scores, (0, most - scores.shape[1]), value=-torch.inf) for scores in found]
+    return torch.cat(padded), shortened, lacking

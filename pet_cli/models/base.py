@@ -17,6 +17,7 @@ from torch import Tensor, nn
 
 from pet_cli.base.files import atomic_folder
 from pet_cli.prompts.batch import Batch, Prompt, collate
+from pet_cli.prompts.context import Place
 from pet_cli.prompts.query import Answers, Query
 from pet_cli.prompts.template import Template
 
@@ -55,6 +56,9 @@ class LanguageModel(ABC):
 
     room = 10**9
     """The most tokens of an answer."""
+
+    demonstrations_stand: Place = "behind"
+    """Where demonstrations stand in a prompt."""
 
     def __init__(self, name: str, model: Any, tokenizer: Any, device: torch.device, bf16: bool = False) -> None:
         self.name = name
@@ -96,6 +100,15 @@ class LanguageModel(ABC):
     def adapt(self, template: Template) -> Template:
         """The template as this family reads it. Raises `UserError` for one that it cannot."""
         return template
+
+    def adapt_answered(self, template: Template) -> Template:
+        """The template of a demonstration, whose mask an answer takes: as `adapt`, but no end of the prompt."""
+        return self.adapt(template)
+
+    @contextlib.contextmanager
+    def remembering(self) -> Iterator[None]:
+        """Within the block, in which no weight changes, what prompts have in common in front is read once."""
+        yield
 
     def collate(self, prompts: list[Prompt]) -> Batch:
         return collate(prompts, self.tokenizer.pad_token_id, self.device)

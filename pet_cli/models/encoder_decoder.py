@@ -70,6 +70,8 @@ class T5LM(EncoderDecoderLM):
         self._sentinel_id: int = tokenizer.convert_tokens_to_ids(self._sentinel)
         self._scale = _output_scale(self.model, device) if hasattr(model, "decoder") else 1.0  # an encoder alone
 
+    demonstrations_stand = "inside"  # T5 knows no segments
+
     @property
     def mask_token(self) -> str:
         return str(self._sentinel)
@@ -98,7 +100,8 @@ class T5LM(EncoderDecoderLM):
         ids[query[real], line[real], words.offset[real]] = words.inputs[real]
         cache = output.past_key_values
         cache.batch_repeat_interleave(lines)
-        rows = Batch(*(t.repeat_interleave(lines, dim=0) for t in _tensors(batch)))
+        ids_, attention, types, masks = (t.repeat_interleave(lines, dim=0) for t in _tensors(batch))
+        rows = Batch(ids_, attention, types, masks)
         output = self._decode(
             encoded.repeat_interleave(lines, dim=0),
             rows,

@@ -20,6 +20,8 @@ class Prompt:
             answer of several tokens is to be filled in.
         soft: (position, slot) of every trainable token.
         cut: how many tokens were left out to meet the maximum length.
+        context: how many tokens stand in front of the query itself, where demonstrations do; else 0.
+        lacks: how many demonstrations found no room.
     """
 
     ids: list[int]
@@ -27,6 +29,8 @@ class Prompt:
     masks: tuple[int, ...]
     soft: tuple[tuple[int, int], ...] = ()
     cut: int = 0
+    context: int = 0
+    lacks: int = 0
 
 
 @dataclass
@@ -37,6 +41,7 @@ class Batch:
         input_ids, attention_mask, token_type_ids: `[batch, length]`.
         masks: positions of the masks, `[batch, masks]`, 0 behind the last one of a prompt that has fewer.
         soft: slot of every trainable token, -1 elsewhere, `[batch, length]`; None where no prompt has any.
+        shared: how many tokens in front all prompts have in common, their demonstrations; 0 where these differ.
     """
 
     input_ids: Tensor
@@ -44,6 +49,7 @@ class Batch:
     token_type_ids: Tensor
     masks: Tensor
     soft: Tensor | None = None
+    shared: int = 0
 
     def __len__(self) -> int:
         return len(self.input_ids)
@@ -55,6 +61,7 @@ class Batch:
             self.token_type_ids.to(device),
             self.masks.to(device),
             None if self.soft is None else self.soft.to(device),
+            self.shared,
         )
 
 
@@ -76,7 +83,7 @@ def collate(prompts: Sequence[Prompt], pad_id: int, device: torch.device | str =
         if soft is not None:
             for position, slot in prompt.soft:
                 soft[row, start + position] = slot
-    batch = Batch(input_ids, attention, types, masks, soft)
+    batch = Batch(input_ids, attention, types, masks, soft, shared_context(prompts))
     if torch.device(device).type != "cpu":
         batch = batch.to(device)
     return batch
@@ -86,3 +93,24 @@ def buckets(lengths: Sequence[int], size: int) -> list[list[int]]:
     """Indices in batches of `size`, longest first, so that a batch pads little and memory peaks at once."""
     order = sorted(range(len(lengths)), key=lambda i: (-lengths[i], i))
     return [order[i : i + size] for i in range(0, len(order), size)]
+
+
+def shared_context(prompts: Sequence[Prompt]) -> int:
+    """How many tokens of demonstrations stand in front of all of the prompts, the same ones; 0 where they differ."""
+    first = prompts[0]
+    same = all(
+        prompt.context == first.context and prompt.ids[: first.context] == first.ids[: first.context]
+        for prompt in prompts
+    )
+    return first.context if same else 0
+
+
+def batches_of(prompts: Sequence[Prompt], size: int) -> list[list[int]]:
+    """Indices in `buckets`, those together that have demonstrations in front in common."""
+    groups: dict[tuple[int, ...], list[int]] = {}
+    for index, prompt in enumerate(prompts):
+        groups.setdefault(tuple(prompt.ids[: prompt.context]), []).append(index)
+    together = [own for own in groups.values() if len(own) > 1 or len(groups) == 1]
+    alone = sorted(own[0] for own in groups.values() if len(own) == 1 and len(groups) > 1)
+    parts = [*together, alone] if alone else together
+    return [[own[i] for i in indices] for own in parts for indices in buckets([len(prompts[i].ids) for i in own], size)]

@@ -6,6 +6,7 @@ the full string, so spacing and special tokens are whatever the model was pretra
 
 from __future__ import annotations
 
+import copy
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -78,6 +79,12 @@ class PromptEncoder:
             texts.update(dict(enumerate(ids, start=total)))
             total += count
         return total, texts
+
+    def within(self, max_length: int) -> PromptEncoder:
+        """The same encoder with another limit."""
+        other = copy.copy(self)
+        other.max_length = max_length
+        return other
 
     def encode(self, rows: Sequence[Mapping[str, str]], masks: Sequence[int] | None = None) -> list[Prompt]:
         """Encodes the rows (field name to text).

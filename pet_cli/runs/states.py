@@ -41,7 +41,7 @@ def plain(config: PetConfig) -> dict[str, Any]:
     for key in (*left_out, *(() if config.method.reads_template else _OF_PROMPTS)):
         del values[key]
     if not config.method.tunes:
-        del values["scoring"]
+        del values["scoring"], values["demonstrations"]
         values |= {group: {"name": "none"} for group in ("tuning", "ensemble")}
     elif (file := config.tuning.starts_from) is not None:
         values["tuning"]["init"] = str(file.resolve())

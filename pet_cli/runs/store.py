@@ -28,6 +28,7 @@ _YAML = getattr(yaml, "CSafeLoader", yaml.SafeLoader)  # the fast one, where PyY
 
 RESULTS = (
     *("account.json", "config.yaml", "metrics.json", "predictions.jsonl", "sample.json", "timing.json"),
+    "demonstrations.json",
     *("selection.json", "selection.jsonl"),
     *("members.json", "scores.safetensors", "soft_labels.jsonl", "trained.safetensors", "vocabulary.json"),
     *("adapter", "model", "seed-*", "student"),

@@ -5,8 +5,7 @@ from __future__ import annotations
 import contextlib
 import shutil
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -18,47 +17,18 @@ from pet_cli.base.memo import Memo
 from pet_cli.base.tensors import read_tensors, write_tensors
 from pet_cli.errors import UserError
 from pet_cli.models.base import Asked, LanguageModel, evaluating
-from pet_cli.prompts.batch import Batch, Prompt, buckets
+from pet_cli.prompts.batch import Batch, Prompt, batches_of
+from pet_cli.prompts.demonstrations import Demonstrations
 from pet_cli.prompts.encoder import PromptEncoder, word_ids
 from pet_cli.prompts.query import Answers
 from pet_cli.prompts.template import Mask, Template
 from pet_cli.tuning.at_mask import AtMask, label_answers
+from pet_cli.tuning.encoded import Encoded
+from pet_cli.tuning.in_context import InContext
 from pet_cli.tuning.slots import hard_template
 from pet_cli.verbalizers.base import Verbalizer
 
 Advance = Callable[[int], None]
-
-
-@dataclass
-class Encoded:
-    """A split ready for a learner.
-
-    Attributes:
-        prompts: one for each example.
-        states: what of the frozen model was computed once, `[examples, masks, hidden]`, or None.
-        candidates: the answers that each example brings, or None.
-    """
-
-    prompts: list[Prompt]
-    states: Tensor | None = None
-    candidates: list[Answers] | None = None
-
-    def __len__(self) -> int:
-        return len(self.prompts)
-
-    def part(self, places: Sequence[int]) -> Encoded:
-        """Some of the examples by their places."""
-        states = None if self.states is None else self.states[list(places)]
-        candidates = None if self.candidates is None else [self.candidates[place] for place in places]
-        return Encoded([self.prompts[place] for place in places], states, candidates)
-
-    @property
-    def lengths(self) -> list[int]:
-        return [len(prompt.ids) for prompt in self.prompts]
-
-    @property
-    def shortened(self) -> int:
-        return sum(prompt.cut > 0 for prompt in self.prompts)
 
 
 class Learner(ABC):
@@ -95,6 +65,7 @@ class Learner(ABC):
         self.batch_size = batch_size
         self.memo = memo or Memo()
         self.encoder = self.make_encoder(lm.adapt(template))
+        self.in_context: InContext | None = None
 
     @property
     def device(self) -> torch.device:
@@ -130,13 +101,27 @@ class Learner(ABC):
             fingerprint: identifies the rows, which are then encoded once in a process for each model and template.
             advance: called with the number of examples that went through the model.
         """
-        kind = type(self.encoder).__name__
-        key = ("prompts", self.lm.identity, kind, self.template.source, self.max_length, fingerprint)
         answers = None if candidates is None else self.candidate_answers(candidates)
         masks = None if answers is None else [self.lm.masks_for(own) for own in answers]
+        queries, context = self.queries(rows, fingerprint, masks), self.in_context
+        if context is None:
+            return Encoded(queries, candidates=answers)
+        if fingerprint is None or context.key is None:
+            return Encoded(context.prompts(queries, rows), draws=context.draws)
+        key = ("shown", *self._how(), context.key, fingerprint)
+        return Encoded(self.memo.get(key, lambda: context.prompts(queries, rows)), draws=context.draws)
+
+    def queries(
+        self, rows: Sequence[Mapping[str, str]], fingerprint: str | None, masks: Sequence[int] | None = None
+    ) -> list[Prompt]:
+        """The prompts of rows without demonstrations; see `encode`."""
         if fingerprint is None:
-            return Encoded(self.encoder.encode(rows, masks), candidates=answers)
-        return Encoded(self.memo.get(key, lambda: self.encoder.encode(rows, masks)), candidates=answers)
+            return self.encoder.encode(rows, masks)
+        return self.memo.get(("prompts", *self._how(), fingerprint), lambda: self.encoder.encode(rows, masks))
+
+    def _how(self) -> tuple[Hashable, ...]:
+        """What identifies the way in which rows are encoded."""
+        return self.lm.identity, type(self.encoder).__name__, self.template.source, self.max_length
 
     def candidate_answers(self, candidates: Sequence[Sequence[str]]) -> list[Answers]:
         """The tokens of what each example brings. Raises `UserError` where this mode cannot ask for them."""
@@ -217,13 +202,14 @@ class Learner(ABC):
         return sum(p.numel() for group in self.parameter_groups(1.0) for p in group["params"])
 
     def predict(self, encoded: Encoded, advance: Advance | None = None) -> Tensor:
-        """Scores of all examples `[examples, labels]`, in their order, computed longest first.
+        """Scores of all examples `[examples, labels]`, in their order, computed longest first; the mean over the draws
+        of an example's demonstrations.
 
         Asking changes nothing: no weight, no mode, no random state.
         """
         out = torch.full((len(encoded), self.columns(encoded)), -torch.inf)
-        with self.asking():
-            for indices in buckets(encoded.lengths, self.batch_size):
+        with self.asking(), self.lm.remembering():
+            for indices in batches_of(encoded.prompts, self.batch_size):
                 scores = self.label_scores(encoded, indices).float().cpu()
                 out[indices, : scores.shape[1]] = scores
                 if advance is not None:
@@ -233,7 +219,7 @@ class Learner(ABC):
                 f"model.name={self.lm.name}: {int(out.isnan().any(dim=1).sum())} of {len(out)} answers are no numbers "
                 f"(NaN). {self.lm.on_overflow}"
             )
-        return out
+        return out if encoded.draws == 1 else out.unflatten(0, (encoded.draws, -1)).mean(dim=0)
 
     def save(self, folder: Path, whole: bool) -> None:
         """Writes what was trained as safetensors; `whole` adds the language model where training changed it."""
@@ -279,6 +265,10 @@ class PromptLearner(Learner):
 
     def own_template(self, template: Template) -> Template:
         return hard_template(template, self.settings.name)
+
+    def show(self, demonstrations: Demonstrations) -> None:
+        """Puts demonstrations into every prompt from now on. Raises `UserError` for more than fit."""
+        self.in_context = InContext(self, demonstrations)
 
     def candidate_answers(self, candidates: Sequence[Sequence[str]]) -> list[Answers]:
         """The tokens of each example's candidates, changed as the template's mask says.
@@ -342,7 +332,7 @@ class PromptLearner(Learner):
     ) -> Tensor:
         with self.attached():
             loss = self.verbalizer.loss(self.at_mask(encoded, indices), targets, weight, temperature)
-        return loss + self.penalty(len(encoded))
+        return loss + self.penalty(encoded.examples)
 
     def penalty(self, examples: int) -> Tensor | float:
         """What the loss gains whatever the batch: the verbalizer's and the mode's own."""
@@ -380,8 +370,8 @@ class PromptLearner(Learner):
         def compute() -> Tensor:
             masks = max(len(prompt.masks) for prompt in encoded.prompts)
             out = torch.zeros(len(encoded), masks, self.lm.width, device=self.lm.device)
-            with evaluating(self.lm.model):
-                for indices in buckets(encoded.lengths, self.batch_size):
+            with evaluating(self.lm.model), self.lm.remembering():
+                for indices in batches_of(encoded.prompts, self.batch_size):
                     states = self.lm.states(self.lm.collate([encoded.prompts[i] for i in indices]))
                     out[indices, : states.shape[1]] = states
                     if advance is not None:
@@ -390,8 +380,9 @@ class PromptLearner(Learner):
 
         if fingerprint is None:
             return compute()
-        key = ("states", self.lm.identity, self.template.source, self.max_length, self.batch_size, fingerprint)
-        return self.memo.get(key, compute)
+        shown = None if self.in_context is None else self.in_context.key
+        how = (self.template.source, self.max_length, self.batch_size, shown)
+        return self.memo.get(("states", self.lm.identity, *how, fingerprint), compute)
 
 
 def forget(folder: Path) -> None:

@@ -90,6 +90,8 @@ class SoftLearner(FrozenLearner):
         """
         if self.lm.family == "masked" or self.trains_model or getattr(self, "network", None) is not None:
             return False
+        if self.in_context is not None:
+            return False
         prompt = self.encoder.encode([dict.fromkeys(self.template.fields, "a")])[0]
         return prompt.soft == tuple((slot, slot) for slot in range(self.encoder.slots))
 
