@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import itertools
 from collections.abc import Callable, Sequence
 from types import SimpleNamespace
@@ -119,7 +120,9 @@ class OneNumber(Learner):
         self.good = good
         self.labels = ["no", "yes"]
         self.batch_size = 8
-        self.lm: Any = SimpleNamespace(model=nn.Linear(1, 1).eval(), device=torch.device("cpu"))
+        self.lm: Any = SimpleNamespace(
+            model=nn.Linear(1, 1).eval(), device=torch.device("cpu"), remembering=contextlib.nullcontext
+        )
         self.settings = SimpleNamespace(drops_out=True)
         self.seen: list[list[int]] = []
         self.dropout_at_dev: list[bool] = []
