@@ -133,7 +133,7 @@ class DecoderOnlyLM(GenerativeLM):
                 embeds = torch.cat([embeds, more.expand(size, -1, -1)], dim=1)
             positions = torch.cat([positions, readable.sum(dim=1, keepdim=True) + words.offset], dim=1)
             attention = words.tree_mask(readable.bool())[:, :, front:]
-        options = {} if cache is None else {"use_cache": True, "past_key_values": cache}
+        options: dict[str, Any] = {} if cache is None else {"use_cache": True, "past_key_values": cache}
         hidden = self._run(ids, embeds, attention, positions, **options)[0]
         end = hidden.shape[1] - own
         return hidden[:, end - 1].float(), hidden[:, end:].float()
@@ -154,7 +154,9 @@ class DecoderOnlyLM(GenerativeLM):
 
     def begin(self, batch: Batch) -> Written:
         """Reads inputs, and stands behind each."""
-        output = self._run(batch.input_ids, None, batch.attention_mask, _positions(batch.attention_mask), use_cache=True)
+        output = self._run(
+            batch.input_ids, None, batch.attention_mask, _positions(batch.attention_mask), use_cache=True
+        )
         return Written(output[0][:, -1].float(), output.past_key_values, batch.attention_mask)
 
     def write(self, before: Written, rows: Tensor, tokens: Tensor) -> Written:
