@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import re
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -12,7 +13,7 @@ import pytest
 import torch
 import yaml
 from families import WORDS
-from goldens import CONF, Searched, World, contents, read, read_rows
+from goldens import CONF, Searched, World, contents, read, read_rows, vocabulary
 from torch import Tensor
 
 from pet_cli.config.build import build, option
@@ -21,6 +22,7 @@ from pet_cli.models.masked import MaskedLM
 from pet_cli.prompts.encoder import word_ids
 from pet_cli.search.amulap import mean_log_probabilities
 from pet_cli.search.bench import Bench
+from pet_cli.search.kpt import frequent, relevance
 from pet_cli.search.label_words import owned
 from pet_cli.search.npprompt import names_in
 from pet_cli.search.petal import likelihood_ratios
@@ -28,7 +30,7 @@ from pet_cli.search.run import search
 from pet_cli.search.vocabulary import of_model, of_words
 from pet_cli.verbalizers.words import read_words
 
-BY = ("petal", "amulap", "npprompt")
+BY = ("petal", "amulap", "npprompt", "kpt")
 FOODS = (
     "soup",
     "rice",
@@ -250,3 +252,38 @@ def test_words_near_to_a_name_come_first_and_need_no_example(find: Callable[...,
         mine = sorted((word for word in whole if near[word][own] > near[word][other]), key=lambda w: -near[w][own])
         assert list(dict(one.candidate.written).values())[label] == mine[:3]  # type: ignore[arg-type]
     assert not one.scores and one.information > 0
+
+
+# --- KPT ----------------------------------------------------------------------------------------------------------
+
+
+def test_relevance_by_hand() -> None:
+    names = torch.tensor([[0.6, 0.0], [0.8, 0.5]])  # lengths 1 and 0.5
+    told = relevance(torch.tensor([[0.3, 0.0, 0.1], [0.4, 0.2, 0.1]]), names)
+    half = 1.4 / 2**0.5  # the cosine of a word that is equally likely in both texts with the first name
+    assert told.tolist() == [
+        pytest.approx([1 / 0.8, 0.8, half * 2**0.5]),
+        pytest.approx([0.8, 1 / 0.8, 1 / (half * 2**0.5)]),
+    ]
+    three = relevance(torch.tensor([[0.3], [0.4]]), torch.cat([names, torch.tensor([[0.5], [0.0]])], dim=1))
+    assert three[0].item() == pytest.approx(1 / ((0.8 + 0.6) / 2))  # to the mean of the others
+
+
+def test_what_is_rare_among_the_listed_is_left_out() -> None:
+    probabilities = torch.tensor([[0.1, 0.2, 0.3, 0.4, 0.0], [0.1, 0.2, 0.3, 0.4, 0.0]])
+    listed = torch.tensor([True, True, True, True, False])
+    assert frequent(probabilities, listed, 0.5).tolist() == [False, False, True, True, False]
+    assert frequent(probabilities, listed, 0.0).tolist() == [True, True, True, True, False]
+
+
+def test_kpt_keeps_of_a_set_what_is_relevant_to_one_label(find: Callable[..., Bench], tmp_path: Path) -> None:
+    whole = [word for word in vocabulary() if word.isalpha() and len(word) > 1][:40]
+    (tmp_path / "words.txt").write_text("\n".join(whole))
+    own: dict[str, Any] = {"names": "verbalizer", "rare": 0.25, "support": 9, "sizes": [99]}
+    bench = find("kpt", words=str(tmp_path / "words.txt"), settings={"data.shots": 0}, **own)
+    told = re.search(r"40 words made up .*; (\d+) of them are frequent over 9 texts, and (\d+)", " ".join(bench.notes))
+    assert told and int(told[1]) == 30 and int(told[2]) == len(words_of(bench)) and words_of(bench) <= set(whole)
+    near = find("kpt", "near", neighbours=5, rare=0.0, names="verbalizer", sizes=[99])
+    nearest = find("npprompt", "nearest", names="verbalizer", sizes=[5])
+    for kept, whole in zip(*(dict(one.found[0].candidate.written).items() for one in (near, nearest)), strict=True):  # type: ignore
+        assert kept[0] == whole[0] and set(kept[1]) <= set(whole[1])  # each for the label whose name it is near to

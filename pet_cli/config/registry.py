@@ -93,6 +93,7 @@ SEARCHES: dict[str, Kind] = {
     "petal": _search("PetalSearch", "petal:Petal"),
     "amulap": _search("AmulapSearch", "amulap:Amulap"),
     "npprompt": _search("NppromptSearch", "npprompt:Npprompt"),
+    "kpt": _search("KptSearch", "kpt:Kpt"),
 }
 """The group `search`, which only `pet search` has."""
 

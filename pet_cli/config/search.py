@@ -204,3 +204,12 @@ class NppromptSearch(LabelWordsSearch):
     """Neighbours of the labels' names among the model's word embeddings."""
 
     names: str = one_of("labels", "verbalizer")
+
+
+@dataclass(kw_only=True)
+class KptSearch(NppromptSearch):
+    """A larger set of words, of which the frequent and relevant ones are kept."""
+
+    neighbours: int = bounded(1)
+    support: int = bounded(2)
+    rare: float = bounded(0, 1, below=True)

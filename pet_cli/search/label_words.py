@@ -34,8 +34,8 @@ class LabelWords(Search):
         own = owned(self.worth())
         if bare := [label for label, places in zip(self.labels, own, strict=True) if not places]:
             raise UserError(
-                f"search={self.settings.name}: no candidate word is left for the label '{bare[0]}', each is worth more "
-                "for another; give more words by search.words=FILE."
+                f"search={self.settings.name}: no candidate word is left for the label '{bare[0]}'; more of them by "
+                f"search.words=FILE may help ({'; '.join(self.bench.notes)})."
             )
         self.bench.score(self.verbalizers(own))
 
@@ -94,9 +94,12 @@ class LabelWords(Search):
         """The run's template before the frozen model. It has to be bound to some words, which nothing asks for."""
         return self.bench.learner(Candidate(dict(zip(self.labels, self.vocabulary.words, strict=False)), ""))
 
-    def log_probabilities(self, split: Split) -> Tensor:
-        """Log-probabilities of the candidate words at the mask, among the whole vocabulary, `[examples, words]`."""
-        ids = torch.tensor(self.vocabulary.ids, device=self.lm.device)
+    def log_probabilities(self, split: Split, tokens: Sequence[int] | None = None) -> Tensor:
+        """Log-probabilities of tokens, by default of the candidate words, at the mask, `[examples, tokens]`.
+
+        Only here the whole vocabulary is projected to, and only for these texts; their states are computed once.
+        """
+        ids = torch.tensor(self.vocabulary.ids if tokens is None else tokens, device=self.lm.device)
         with self.bench.context.clock.phase("encode"):
             states = self.learner.encode(split.rows, split.fingerprint).states
         assert states is not None  # the candidates are one token each
