@@ -381,7 +381,10 @@ PRESETS: dict[str, dict[str, Any]] = {
         "trainer.eval_every": 100,
         "trainer.batch_size": 8,
         "trainer.learning_rate": 1e-5,
-        "trainer.max_length": 128,
+        "demonstrations.per_label": 1,
+        "demonstrations.choose": "nearest",
+        "demonstrations.draws": 16,
+        "trainer.max_length": 256,
     },
     # Schick & Schütze 2021a, section 4 and appendix: 4 labeled and 12 unlabeled texts a step, three models each.
     "pet_2021a": {
