@@ -20,10 +20,9 @@ from pet_cli.config.build import build, option
 from pet_cli.errors import UserError
 from pet_cli.models.masked import MaskedLM
 from pet_cli.prompts.encoder import word_ids
-from pet_cli.search.amulap import mean_log_probabilities
 from pet_cli.search.bench import Bench
 from pet_cli.search.kpt import frequent, relevance
-from pet_cli.search.label_words import owned
+from pet_cli.search.label_words import mean_log_probabilities, owned
 from pet_cli.search.npprompt import names_in
 from pet_cli.search.petal import likelihood_ratios
 from pet_cli.search.run import search
@@ -208,6 +207,30 @@ def test_candidates_of_petal_are_the_commonest_of_unlabeled_texts(find: Callable
     (data / "unlabeled.jsonl").write_text("".join(json.dumps({"text": text}) + "\n" for text in texts))
     bench = find("petal", common=len(FOODS), sizes=[99])
     assert words_of(bench) == set(FOODS) and f"{len(FOODS)} of them are the commonest in 3 unlabeled" in bench.notes[1]
+
+
+# --- weights ------------------------------------------------------------------------------------------------------
+
+
+def test_words_divided_by_their_priors_count_alike_on_what_the_priors_were_told_from(
+    find: Callable[..., Bench],
+) -> None:
+    bench = find("amulap", settings={"scoring.combine": "sum"}, sizes=[1, 3])
+    assert [one.candidate.origin.partition(", ")[2] for one in bench.found] == [
+        *("1 of each label", "1 of each label, divided by priors"),
+        *("3 of each label", "3 of each label, divided by priors"),
+    ]
+    equal, weighted = bench.found[2:]
+    assert {label: list(own) for label, own in dict(weighted.candidate.written).items()} == equal.candidate.written  # type: ignore
+    learner = bench.learner(weighted.candidate)
+    lm, split = learner.lm, bench.looked.train
+    with torch.inference_mode():
+        states = learner.encode(split.rows, split.fingerprint).states
+        assert states is not None
+        p = lm.word_scores(states[:, 0], None).softmax(-1)
+    for own in dict(weighted.candidate.written).values():  # type: ignore[arg-type]
+        parts = [weight * p[:, lm.tokenizer.convert_tokens_to_ids(word)].mean().item() for word, weight in own.items()]
+        assert parts == pytest.approx([parts[0]] * 3, rel=1e-3)
 
 
 # --- AMuLaP and NPPrompt ------------------------------------------------------------------------------------------

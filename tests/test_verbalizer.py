@@ -144,6 +144,13 @@ def test_weights_are_normalised_within_their_label() -> None:
     torch.testing.assert_close(weighted.label_scores(log_of(*ODDS)), log_of((1 + 2 + 6) / 4, 4))
 
 
+def test_a_sum_takes_weights_as_they_stand() -> None:
+    added = verbalizer("sum", {"a1": 1, "a2": 1, "a3": 2}, {"b": 5})
+    torch.testing.assert_close(added.label_scores(log_of(*ODDS)), log_of(1 + 2 + 6, 20))
+    torch.testing.assert_close(verbalizer("sum", {"a": 3}, "b").label_scores(log_of(1, 2)), log_of(3, 2))
+    torch.testing.assert_close(verbalizer("mean", {"a": 3}, "b").label_scores(log_of(1, 2)), log_of(1, 2))
+
+
 def test_a_word_of_weight_zero_counts_for_nothing_and_gets_no_gradient() -> None:
     words = log_of(*ODDS).requires_grad_()
     scores = verbalizer("weighted", {"a1": 0, "a2": 3, "a3": 0}, "b").label_scores(words)

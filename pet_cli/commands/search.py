@@ -78,8 +78,14 @@ def _show(what: str, bench: Bench, folder: Path) -> None:
     out.print(f"{len(scored)} found and scored on {on}; best of those in {folder}", highlight=False, soft_wrap=True)
     for note in bench.notes:
         out.print(note, highlight=False, soft_wrap=True, markup=False)
-    first = "pattern=f0" if what == "template" else "verbalizer=f0"
+    first = "pattern=f0" if what == "template" else f"verbalizer=f0{_combined(bench)}"
     out.print(f"next      pet train found={folder} {first} …", highlight=False, soft_wrap=True, markup=False)
+
+
+def _combined(bench: Bench) -> str:
+    """How the words' scores combine, for a run to do likewise."""
+    how = getattr(bench.config.scoring, "combine", "mean")
+    return "" if how == "mean" else f" scoring.combine={how}"
 
 
 def _line(name: str, one: Scored) -> str:

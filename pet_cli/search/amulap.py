@@ -8,10 +8,9 @@ examples stands where the paper has their sum, which is the same where all label
 
 from __future__ import annotations
 
-import torch
 from torch import Tensor
 
-from pet_cli.search.label_words import LabelWords
+from pet_cli.search.label_words import LabelWords, mean_log_probabilities
 
 
 class Amulap(LabelWords):
@@ -19,14 +18,3 @@ class Amulap(LabelWords):
 
     def worth(self) -> Tensor:
         return mean_log_probabilities(self.log_probabilities(self.looked.train), self.shares)
-
-
-def mean_log_probabilities(log_p: Tensor, shares: Tensor) -> Tensor:
-    """The log of each word's mean probability over each label's examples, `[labels, words]`.
-
-    Args:
-        log_p: log-probabilities `[examples, words]`.
-        shares: how far each example has each label, `[examples, labels]`.
-    """
-    log_shares = (shares / shares.sum(dim=0)).log()
-    return torch.stack([torch.logsumexp(log_p + own.unsqueeze(1), dim=0) for own in log_shares.T])

@@ -8,11 +8,13 @@ the mask (frequency refinement); a word belongs to the label whose name goes wit
     r(word, label) = cosine of the word's and of the name's probabilities over the texts,
 
 and is dropped where r is no larger than the mean of its r with the other labels (relevance refinement). Zero-shot, the
-paper divides a word's probability by its prior; here that is the word's weight, which counts where `scoring.combine`
-takes weights.
+paper divides a word's probability by its prior; here that is the word's weight, where `scoring.combine` takes weights.
 """
 
 from __future__ import annotations
+
+import math
+from functools import cached_property
 
 import torch
 import torch.nn.functional as F
@@ -40,7 +42,13 @@ class Kpt(Npprompt):
         )
         return left
 
-    @property
+    @cached_property
+    def log_prior(self) -> Tensor:
+        """As for any search, but over the texts without labels."""
+        log_p = self.log_probabilities(self.texts)
+        return torch.logsumexp(log_p, dim=0) - math.log(len(log_p))
+
+    @cached_property
     def texts(self) -> Split:
         """Texts whose labels are not looked at: unlabeled ones, or the training examples where there are none."""
         own = self.looked.unlabeled if len(self.looked.unlabeled) else self.looked.train
@@ -52,7 +60,7 @@ class Kpt(Npprompt):
         found = torch.zeros(len(self.labels), len(self.vocabulary), dtype=torch.bool)
         if self.settings.words is not None:
             return ~found
-        for label, own in enumerate(owned(super().worth())):
+        for label, own in enumerate(owned(self.cosines)):
             found[label, own[: self.settings.neighbours]] = True
         return found
 

@@ -4,10 +4,12 @@ the best of each label, smaller and larger ones.
 
 from __future__ import annotations
 
+import math
 from abc import abstractmethod
 from collections.abc import Iterator, Sequence
 from functools import cached_property
 from pathlib import Path
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -20,7 +22,7 @@ from pet_cli.methods.prompted import to_learn
 from pet_cli.search import vocabulary
 from pet_cli.search.base import UNSPACED, Candidate, Search
 from pet_cli.tuning import PromptLearner
-from pet_cli.verbalizers.words import read_words
+from pet_cli.verbalizers.words import WEIGHTED, read_words
 
 _TOGETHER = 64
 """Examples whose scores of the whole vocabulary are held at a time."""
@@ -75,17 +77,37 @@ class LabelWords(Search):
         return found
 
     def verbalizers(self, own: Sequence[Sequence[int]]) -> Iterator[Candidate]:
-        """Verbalizers of the first words of each label, for each of `search.sizes`.
+        """Verbalizers of the first words of each label, for each of `search.sizes`, and where `scoring.combine` takes
+        weights, each with weights too.
 
         Args:
             own: the places of each label's words, the best first.
         """
-        names, words = self.settings.name, self.vocabulary.words
+        by_weights = getattr(self.config.scoring, "combine", None) in WEIGHTED
         for size in self.settings.sizes:
-            written = {
-                label: [words[place] for place in places[:size]] for label, places in zip(self.labels, own, strict=True)
-            }
-            yield Candidate(written, f"{names}, {size} of each label")
+            places = [one[:size] for one in own]
+            origin = f"{self.settings.name}, {size} of each label"
+            yield Candidate(self._written([[1.0] * len(one) for one in places], places), origin)
+            for how, weights in self.weights(places).items() if by_weights else ():
+                yield Candidate(self._written(weights, places), f"{origin}, {how}")
+
+    def weights(self, places: Sequence[Sequence[int]]) -> dict[str, list[list[float]]]:
+        """Weights for some words of each label, by a name for them: a word's probability is divided by its prior, so
+        that words count alike whether they are common at the mask or rare (as KPT calibrates)."""
+        mean = torch.cat([self.log_prior[one] for one in places]).mean()
+        return {
+            "divided by priors": [
+                [float(f"{weight:.4g}") for weight in ((mean - self.log_prior[one]).exp() / len(one)).tolist()]
+                for one in places
+            ]
+        }
+
+    def _written(self, weights: Sequence[Sequence[float]], places: Sequence[Sequence[int]]) -> dict[str, Any]:
+        """A verbalizer as a task's YAML writes it, without weights where all are 1."""
+        words = [[self.vocabulary.words[place] for place in one] for one in places]
+        plain = all(weight == 1 for one in weights for weight in one)
+        each = words if plain else [dict(zip(*pair, strict=True)) for pair in zip(words, weights, strict=True)]
+        return dict(zip(self.labels, each, strict=True))
 
     # --- what the model says ---
 
@@ -109,6 +131,15 @@ class LabelWords(Search):
                 for some in states.split(_TOGETHER)
             ]
         return torch.cat(parts)
+
+    @cached_property
+    def log_prior(self) -> Tensor:
+        """The log of each candidate word's mean probability at the mask, `[words]`: over the labels' training examples,
+        each label as much, or over unlabeled texts where there are none."""
+        log_p = self.log_probabilities(self.bench.texts)
+        if len(self.looked.train):
+            log_p = mean_log_probabilities(log_p, self.shares)
+        return torch.logsumexp(log_p, dim=0) - math.log(len(log_p))
 
     @cached_property
     def shares(self) -> Tensor:
@@ -136,3 +167,14 @@ def owned(worth: Tensor) -> list[list[int]]:
     owner = owner.masked_fill(best.isneginf(), -1)
     orders = worth.argsort(dim=1, descending=True, stable=True).tolist()
     return [[place for place in order if owner[place] == label] for label, order in enumerate(orders)]
+
+
+def mean_log_probabilities(log_p: Tensor, shares: Tensor) -> Tensor:
+    """The log of each word's mean probability over each label's examples, `[labels, words]`.
+
+    Args:
+        log_p: log-probabilities `[examples, words]`.
+        shares: how far each example has each label, `[examples, labels]`.
+    """
+    log_shares = (shares / shares.sum(dim=0)).log()
+    return torch.stack([torch.logsumexp(log_p + own.unsqueeze(1), dim=0) for own in log_shares.T])

@@ -9,6 +9,8 @@ their mean, and a word that is near to two names belongs to the nearer one, wher
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
+from functools import cached_property
 
 import torch
 import torch.nn.functional as F
@@ -25,6 +27,18 @@ class Npprompt(LabelWords):
     """The neighbours of each label's name."""
 
     def worth(self) -> Tensor:
+        return self.cosines
+
+    def weights(self, places: Sequence[Sequence[int]]) -> dict[str, list[list[float]]]:
+        """Beside those of all searches, a softmax of the words' cosines."""
+        near = [
+            [float(f"{weight:.4g}") for weight in own[one].softmax(dim=0).tolist()]
+            for own, one in zip(self.cosines, places, strict=True)
+        ]
+        return {"by similarity": near, **super().weights(places)}
+
+    @cached_property
+    def cosines(self) -> Tensor:
         """The cosine of each word with the nearest of a label's names, `[labels, words]`."""
         table = self.lm.model.get_input_embeddings().weight.detach()
         words = F.normalize(table[torch.tensor(self.vocabulary.ids, device=table.device)].float(), dim=-1)

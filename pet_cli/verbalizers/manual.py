@@ -21,11 +21,12 @@ from pet_cli.verbalizers.base import MaskOutput, Verbalizer
 class ManualVerbalizer(Verbalizer):
     """Words that a person wrote down, and `settings.combine`, how their scores combine.
 
-    With one word per label, all rules agree.
+    With one word per label, all rules agree, but for the weights of `sum`.
 
     * `mean`: log of the mean of the words' probabilities.
     * `max`: the best word's log-probability.
-    * `sum`: log of the sum of their probabilities, which favours a label with more words.
+    * `sum`: log of the sum of their probabilities, each times its weight in the YAML, 1 where none is written; it
+      favours a label with more words, or larger weights.
     * `weighted`: log of the weighted mean of their probabilities, weights from the YAML.
     * `learned`: as `weighted`, the weights trained, starting equal.
     * `vote`: the i-th words of all labels are one word set; in training the cross-entropies of all word sets are
@@ -59,9 +60,11 @@ class ManualVerbalizer(Verbalizer):
 
     def _weights(self, words: Mapping[str, float]) -> list[float]:
         """The weights of a label's words, which sum to 1 but for `sum`."""
+        if self.settings.combine == "sum":
+            return list(words.values())
         if self.settings.combine == "weighted":
             return [weight / sum(words.values()) for weight in words.values()]
-        return [1.0 if self.settings.combine == "sum" else 1 / len(words)] * len(words)
+        return [1 / len(words)] * len(words)
 
     def forward(self, mask: MaskOutput) -> Tensor:
         return self.label_scores(mask.word_scores(self.answers))
@@ -71,7 +74,7 @@ class ManualVerbalizer(Verbalizer):
         if self.settings.combine == "vote":
             return self._votes(word_scores)
         if self.columns.shape[1] == 1:
-            return word_scores  # one word per label: all combinations agree
+            return word_scores + self.log_weights[:, 0]  # one word per label: all combinations agree, but for weights
         scores = word_scores[:, self.columns]  # [batch, labels, words of a label]
         if self.settings.combine == "max":
             return scores.masked_fill(self.padding, -torch.inf).amax(dim=-1)

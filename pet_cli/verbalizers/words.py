@@ -11,6 +11,8 @@ from pet_cli.base.values import spelled
 from pet_cli.errors import UserError, choices, nearest
 
 COMBINATIONS = ("mean", "max", "sum", "vote", "weighted", "learned")
+WEIGHTED = ("sum", "weighted")
+"""Those that take the weights that are written beside the words."""
 
 
 def parse_words(verbalizer: Mapping[Any, Any], labels: Sequence[str]) -> dict[str, dict[str, float]]:
