@@ -125,11 +125,11 @@ def words_of(bench: Bench) -> set[str]:
 def test_words_are_found_without_what_a_run_scores(
     by: str, find: Callable[..., Bench], data: Path, tmp_path: Path
 ) -> None:
-    find(by, "as it is", sizes=[1, 2])
+    find(by, "as it is", sizes=[1])
     flipped = {"tasty": "bland", "bland": "tasty"}
     rows = [{**row, "label": flipped[row["label"]]} for row in read_rows(data / "test.jsonl")]
     (data / "test.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
-    bench = find(by, "poisoned", sizes=[1, 2])
+    bench = find(by, "poisoned", sizes=[1])
     assert contents(tmp_path / "poisoned") == contents(tmp_path / "as it is")
     for one in bench.names().values():
         tasty, bland = dict(one.candidate.written).values()  # type: ignore[arg-type]
