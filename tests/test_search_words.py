@@ -137,6 +137,12 @@ def test_words_are_found_without_what_a_run_scores(
     assert any("vocabulary" in note for note in read(tmp_path / "as it is" / "looked.json")["notes"])
 
 
+def test_a_model_that_writes_is_searched_too(find: Callable[..., Bench], world: World) -> None:
+    settings = {"model.name": str(world.model("gpt2")), "scoring.combine": "weighted"}
+    bench = find("kpt", settings=settings, sizes=[2], names="verbalizer", rare=0.0)
+    assert not any(one.refused for one in bench.found) and len(words_of(bench)) >= 2
+
+
 def test_a_task_without_words_of_its_own_is_searched_for_some(searched: Searched, tmp_path: Path) -> None:
     own = tmp_path / "conf" / "task"
     own.mkdir(parents=True)
