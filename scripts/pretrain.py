@@ -41,10 +41,11 @@ import torch
 import transformers
 
 from pretraining.batches import COMMONEST, MaskedBatches, SpanBatches, encode
+from pretraining.comparing import start_comparing
 from pretraining.loop import check_settings, checkpoints, read_state, save_model, train, use_bf16
 from pretraining.models import load_model, new_model, start_head, start_spans
 from pretraining.overlap import leave_out
-from pretraining.pairs import PairBatches, encode_pairs
+from pretraining.pairs import PairBatches, encode_pairs, even_out, whole_pairs
 from pretraining.text import UserError, read_corpus, train_tokenizer
 
 SHAPES: dict[str, dict[str, Any]] = {  # what an option is when it is not given
@@ -61,6 +62,11 @@ SHAPES: dict[str, dict[str, Any]] = {  # what an option is when it is not given
     },
     "spans": {"layers": 3, "hidden": 256, "heads": 4, "vocab_size": 8_192, "mask_rate": 0.15, "lr": 5e-4},
 }
+NEW = {
+    "mlm": ["mlm"],
+    "mlm+nsp": ["mlm", "pairs"],
+    "spans": [],
+}  # heads of a new model that begin in a way of their own
 MAKERS: dict[str, Any] = {"mlm": MaskedBatches, "mlm+nsp": PairBatches, "spans": SpanBatches}
 # What may differ between a run and its --resume, as it decides no batch, no weight and no learning rate.
 FREE = {"corpus", "avoid", "out", "resume", "init_from", "decay_from", "embeddings", "save_every", "keep", "eval_every",
@@ -261,15 +267,18 @@ def run(args: argparse.Namespace) -> None:
     begin = checkpoint or args.decay_from  # where the optimizer and the random state come from, too
     source = begin or args.init_from
     if source:
-        model, tokenizer, new_head = load_model(source, args)
+        model, tokenizer, new_heads = load_model(source, args)
     else:
         tokenizer = train_tokenizer(list(itertools.chain(*lines.values())), args)
-        model, new_head = new_model(tokenizer, args), args.objective != "spans"
+        model, new_heads = new_model(tokenizer, args), NEW[args.objective]
         if args.objective == "spans":
             start_spans(model, tokenizer, args)
     corpus = (encode_pairs if pairs else encode)(lines, [args.repeat.get(name, 1.0) for name in lines], tokenizer, args)
-    if new_head and not begin:
+    make = MAKERS[args.objective](corpus, tokenizer, args)
+    if "mlm" in new_heads and not begin:
         start_head(model, corpus.ids, identity=args.init_from is not None)
+    if "pairs" in new_heads and not begin:
+        start_comparing(model, tokenizer, corpus.ids, whole_pairs(make, 16))
     settings = {name: value for name, value in vars(args).items() if name not in FREE}
     settings["soft_targets"] = str(args.soft_targets) if args.soft_targets else None
     settings["text"] = zlib.crc32(corpus.ids.tobytes())
@@ -284,8 +293,9 @@ def run(args: argparse.Namespace) -> None:
     print(f"{len(corpus.ids):,} tokens in {len(corpus.blocks):,} blocks, {size:,} weights, "
           f"{'bf16' if args.bf16 else 'fp32'} on {args.device}; guessing by frequency would have a loss of "
           f"{-(share * np.log(share)).sum():.3f}", flush=True)  # fmt: skip
-    make = MAKERS[args.objective](corpus, tokenizer, args)
     at = train(model.to(args.device), make, args, settings, state)
+    if pairs:
+        even_out(model, whole_pairs(make, 128))
     draft = args.out / ".draft"
     shutil.rmtree(draft, ignore_errors=True)
     save_model(model.cpu(), tokenizer, draft, args.store)

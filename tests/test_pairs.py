@@ -22,9 +22,21 @@ from transformers import (
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "scripts"))
 import pretrain
+from pretraining.comparing import start_comparing
 from pretraining.loop import losses_and_scores, scores
-from pretraining.models import load_model
-from pretraining.pairs import PairBatches, PairCorpus, blocks_of, documents, encode_pairs, join, recalls, sentences
+from pretraining.models import load_model, new_model
+from pretraining.pairs import (
+    PairBatches,
+    PairCorpus,
+    blocks_of,
+    documents,
+    encode_pairs,
+    even_out,
+    join,
+    recalls,
+    sentences,
+    whole_pairs,
+)
 from pretraining.text import read_corpus, train_tokenizer
 
 SMALL = ["--layers", "1", "--hidden", "32", "--heads", "2", "--vocab-size", "300", "--block", "32", "--batch", "16",
@@ -215,3 +227,38 @@ def test_a_corpus_without_documents_is_refused(tmp_path: Path, capsys: pytest.Ca
         assert pretrain.main(command.split()) == 2
         message = capsys.readouterr().err
         assert reason in message and message.count("\n") == 1
+
+
+COMPARING = [*SMALL, "--layers", "2", "--hidden", "128", "--heads", "2"]
+
+
+def test_a_new_model_begins_as_one_that_counts_what_both_texts_have(corpus: Path) -> None:
+    make = batches(corpus, *COMPARING)
+    torch.manual_seed(0)
+    model = new_model(make.tokenizer, make.args).eval()
+    some = list(whole_pairs(make, 4))
+    *_, shared, _, mean, _ = start_comparing(model, make.tokenizer, make.corpus.ids, some)
+    pair = {name: some[0][name] for name in ("input_ids", "attention_mask", "token_type_ids")}
+    ids, there, text = pair.values()
+    special = torch.isin(ids, torch.tensor(make.tokenizer.all_special_ids))
+    both = ((ids.unsqueeze(2) == ids.unsqueeze(1)) & (text.unsqueeze(2) != text.unsqueeze(1))).any(2) & ~special
+    with torch.no_grad():
+        states = model.bert(**pair, output_hidden_states=True).hidden_states
+    told = states[1][:, :, shared]
+    word = there.bool() & ~special
+    assert told[word & both].quantile(0.1) > told[word & ~both].quantile(0.9)
+    share = (word & both).sum(1) / word.sum(1)
+    assert torch.corrcoef(torch.stack([share, states[-1][:, 0, mean]]))[0, 1] > 0.9  # what [CLS] knows
+    assert torch.corrcoef(torch.stack([share, model.bert(**pair).pooler_output[:, 0].detach()]))[0, 1] > 0.8
+
+
+def test_relations_are_told_as_often_as_they_are_true(corpus: Path) -> None:
+    make = batches(corpus, "--relations", "3")
+    model = new_model(make.tokenizer, make.args)
+    torch.nn.init.normal_(model.classifier.weight)
+    torch.nn.init.constant_(model.classifier.bias[:1], 5.0)
+    some = list(whole_pairs(make, 8))
+    even_out(model, some)
+    with torch.no_grad():
+        told = torch.cat([scores(model, batch)[1].argmax(-1) for batch in some])
+    assert (told.bincount(minlength=3) / len(told)).tolist() == pytest.approx([1 / 3] * 3, abs=0.03)

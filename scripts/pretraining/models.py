@@ -35,8 +35,9 @@ def new_model(tokenizer: Any, args: argparse.Namespace) -> Any:
     ))  # fmt: skip
 
 
-def load_model(folder: Path, args: argparse.Namespace) -> tuple[Any, Any, bool]:
-    """Model (float32) and tokenizer of a folder, and whether its head is new (the folder held an encoder only)."""
+def load_model(folder: Path, args: argparse.Namespace) -> tuple[Any, Any, set[str]]:
+    """Model (float32) and tokenizer of a folder, and which of its heads are new: `mlm`, where the folder held an
+    encoder only, and `pairs`, where it has no pooler, so that nothing of it has ever told a relation."""
     mlm, pairs = args.objective != "spans", args.objective == "mlm+nsp"
     family, auto = ("bert", hf.AutoModelForMaskedLM) if mlm else ("t5", hf.AutoModelForSeq2SeqLM)
     auto = model_class(args.relations) if pairs else auto
@@ -64,7 +65,8 @@ def load_model(folder: Path, args: argparse.Namespace) -> tuple[Any, Any, bool]:
         raise UserError(f"{folder} lacks {', '.join(lacking[:3])}: it cannot be trained with {args.objective}")
     if mlm and args.block > config.max_position_embeddings:
         raise UserError(f"--block {args.block}: {folder} has {config.max_position_embeddings} positions only")
-    return model, tokenizer, "cls.predictions.transform.dense.weight" in info["missing_keys"]
+    heads = {"mlm": "cls.predictions.transform.dense.weight", "pairs": "bert.pooler.dense.weight"}
+    return model, tokenizer, {head for head, weight in heads.items() if weight in info["missing_keys"]}
 
 
 def looks(buckets: int, heads: int, both_ways: bool) -> torch.Tensor:

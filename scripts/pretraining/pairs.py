@@ -12,6 +12,7 @@ from __future__ import annotations
 import argparse
 import itertools
 import re
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -245,6 +246,16 @@ class PairBatches(MaskedBatches):
         return self.masked(texts, segments, rng) | to_batch(relation=relations)
 
 
+def whole_pairs(make: PairBatches, number: int) -> Iterator[Batch]:
+    """Batches of pairs to train on, with next to no word hidden."""
+    args = argparse.Namespace(**(vars(make.args) | {"mask_rate": 0.0}))
+    plain = PairBatches(make.corpus, make.tokenizer, args)
+    rng = np.random.default_rng([args.seed, 6])
+    rows, _ = make.corpus.split()
+    for _ in range(number):
+        yield plain(rng.choice(rows, args.batch), rng)
+
+
 class BertWithRelations(hf.BertForPreTraining):  # type: ignore[misc]
     """BERT that fills masks and, in place of its two classes, tells three relations. In a file it is a
     BertForSequenceClassification with the weights of BertForMaskedLM beside it, and either reads it."""
@@ -269,11 +280,36 @@ def named(relations: int | None) -> dict[str, Any]:
     return {"id2label": dict(enumerate(names)), "label2id": {name: i for i, name in enumerate(names)}} if names else {}
 
 
+def relation_head(model: Any) -> Any:
+    """The linear layer that tells relations."""
+    return model.classifier if hasattr(model, "classifier") else model.cls.seq_relationship
+
+
 def relation_scores(model: Any, pooled: torch.Tensor) -> torch.Tensor:
     """Logits [B, relations] from what the pooler makes of [CLS], [B, hidden]."""
-    head = model.classifier if hasattr(model, "classifier") else model.cls.seq_relationship
-    logits: torch.Tensor = head(pooled)
+    logits: torch.Tensor = relation_head(model)(pooled)
     return logits
+
+
+@torch.no_grad()
+def even_out(model: Any, batches: Iterable[Batch]) -> None:
+    """Moves the relations' biases until each is told of training pairs as often as it is true. What lies between the
+    others, as the same document does, is seldom the likeliest for a model in doubt."""
+    model.eval()
+    inputs = ("input_ids", "attention_mask", "token_type_ids")
+    told, wanted = [], []
+    for batch in batches:
+        pooled = model.bert(**{name: batch[name].to(model.device) for name in inputs}).pooler_output
+        told.append(relation_scores(model, pooled).float().cpu())
+        wanted.append(batch["relation"])
+    scores, gold = torch.cat(told), torch.cat(wanted)
+    kinds = scores.shape[1]
+    there = gold.bincount(minlength=kinds) / len(gold)
+    bias = -scores.mean(0)
+    spread = (scores + bias).std()
+    for step in range(1_000):  # ever smaller ones, in units of what the pairs differ by
+        bias += spread / (1 + step / 100) * (there - (scores + bias).argmax(-1).bincount(minlength=kinds) / len(gold))
+    relation_head(model).bias += bias.to(model.device)
 
 
 def recalls(predicted: np.ndarray, wanted: np.ndarray, relations: int) -> dict[str, float]:
