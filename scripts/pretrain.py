@@ -45,7 +45,7 @@ from pretraining.comparing import start_comparing
 from pretraining.loop import check_settings, checkpoints, read_state, save_model, train, use_bf16
 from pretraining.models import load_model, new_model, start_head, start_spans
 from pretraining.overlap import leave_out
-from pretraining.pairs import PairBatches, encode_pairs, even_out, whole_pairs
+from pretraining.pairs import PairBatches, encode_pairs, even_out, recalls, told, whole_pairs
 from pretraining.text import UserError, read_corpus, train_tokenizer
 
 SHAPES: dict[str, dict[str, Any]] = {  # what an option is when it is not given
@@ -275,10 +275,16 @@ def run(args: argparse.Namespace) -> None:
             start_spans(model, tokenizer, args)
     corpus = (encode_pairs if pairs else encode)(lines, [args.repeat.get(name, 1.0) for name in lines], tokenizer, args)
     make = MAKERS[args.objective](corpus, tokenizer, args)
+    rows, heldout = corpus.split()
+
+    def drawn(number: int) -> np.ndarray:
+        """Blocks to train on, [number, B]."""
+        return np.random.default_rng([args.seed, 7]).choice(rows, (number, args.batch))
+
     if "mlm" in new_heads and not begin:
         start_head(model, corpus.ids, identity=args.init_from is not None)
     if "pairs" in new_heads and not begin:
-        start_comparing(model, tokenizer, corpus.ids, whole_pairs(make, 16))
+        start_comparing(model, tokenizer, corpus.ids, whole_pairs(make, drawn(16)))
     settings = {name: value for name, value in vars(args).items() if name not in FREE}
     settings["soft_targets"] = str(args.soft_targets) if args.soft_targets else None
     settings["text"] = zlib.crc32(corpus.ids.tobytes())
@@ -294,12 +300,16 @@ def run(args: argparse.Namespace) -> None:
           f"{'bf16' if args.bf16 else 'fp32'} on {args.device}; guessing by frequency would have a loss of "
           f"{-(share * np.log(share)).sum():.3f}", flush=True)  # fmt: skip
     at = train(model.to(args.device), make, args, settings, state)
+    found = {}
     if pairs:
-        even_out(model, whole_pairs(make, 128))
+        even_out(model, whole_pairs(make, drawn(128)))
+        scores, relations = told(model, whole_pairs(make, np.array_split(heldout, -(-len(heldout) // args.batch))))
+        found = recalls(scores.argmax(-1).numpy(), relations.numpy(), args.relations)
+        print("  ".join(f"{name} {value:.3f}" for name, value in found.items()), flush=True)
     draft = args.out / ".draft"
     shutil.rmtree(draft, ignore_errors=True)
     save_model(model.cpu(), tokenizer, draft, args.store)
-    record = {"settings": settings, "files": list(lines), "left_out": left_out, "weights": size, **asdict(at)}
+    record = {"settings": settings, "files": list(lines), "left_out": left_out, "weights": size, **asdict(at)} | found
     (draft / "pretrain.json").write_text(json.dumps(record, indent=1) + "\n")
     for path in sorted(draft.iterdir(), key=lambda path: path.name == "model.safetensors"):  # which says: finished
         path.replace(args.out / path.name)

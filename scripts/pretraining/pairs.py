@@ -246,14 +246,12 @@ class PairBatches(MaskedBatches):
         return self.masked(texts, segments, rng) | to_batch(relation=relations)
 
 
-def whole_pairs(make: PairBatches, number: int) -> Iterator[Batch]:
-    """Batches of pairs to train on, with next to no word hidden."""
+def whole_pairs(make: PairBatches, tables: Iterable[np.ndarray]) -> Iterator[Batch]:
+    """A batch of pairs for each table of block numbers [B], with next to no word hidden."""
     args = argparse.Namespace(**(vars(make.args) | {"mask_rate": 0.0}))
     plain = PairBatches(make.corpus, make.tokenizer, args)
     rng = np.random.default_rng([args.seed, 6])
-    rows, _ = make.corpus.split()
-    for _ in range(number):
-        yield plain(rng.choice(rows, args.batch), rng)
+    return (plain(rows, rng) for rows in tables)
 
 
 class BertWithRelations(hf.BertForPreTraining):  # type: ignore[misc]
@@ -292,23 +290,29 @@ def relation_scores(model: Any, pooled: torch.Tensor) -> torch.Tensor:
 
 
 @torch.no_grad()
+def told(model: Any, batches: Iterable[Batch]) -> tuple[torch.Tensor, torch.Tensor]:
+    """What a model says of pairs, logits [N, relations], and their relations [N]."""
+    model.eval()
+    inputs = ("input_ids", "attention_mask", "token_type_ids")
+    scores, relations = [], []
+    for batch in batches:
+        pooled = model.bert(**{name: batch[name].to(model.device) for name in inputs}).pooler_output
+        scores.append(relation_scores(model, pooled).float().cpu())
+        relations.append(batch["relation"])
+    return torch.cat(scores), torch.cat(relations)
+
+
+@torch.no_grad()
 def even_out(model: Any, batches: Iterable[Batch]) -> None:
     """Moves the relations' biases until each is told of training pairs as often as it is true. What lies between the
     others, as the same document does, is seldom the likeliest for a model in doubt."""
-    model.eval()
-    inputs = ("input_ids", "attention_mask", "token_type_ids")
-    told, wanted = [], []
-    for batch in batches:
-        pooled = model.bert(**{name: batch[name].to(model.device) for name in inputs}).pooler_output
-        told.append(relation_scores(model, pooled).float().cpu())
-        wanted.append(batch["relation"])
-    scores, gold = torch.cat(told), torch.cat(wanted)
+    scores, relations = told(model, batches)
     kinds = scores.shape[1]
-    there = gold.bincount(minlength=kinds) / len(gold)
+    there = relations.bincount(minlength=kinds) / len(relations)
     bias = -scores.mean(0)
     spread = (scores + bias).std()
     for step in range(1_000):  # ever smaller ones, in units of what the pairs differ by
-        bias += spread / (1 + step / 100) * (there - (scores + bias).argmax(-1).bincount(minlength=kinds) / len(gold))
+        bias += spread / (1 + step / 100) * (there - (scores + bias).argmax(-1).bincount(minlength=kinds) / len(scores))
     relation_head(model).bias += bias.to(model.device)
 
 
