@@ -89,6 +89,7 @@ SEARCHES: dict[str, Kind] = {
     "edits": _search("EditsSearch", "edits:Edits"),
     "lmbff": _search("LmbffSearch", "lmbff:lmbff"),
     "lm": _search("LmSearch", "lm:Lm"),
+    "gradient": _search("GradientSearch", "gradient:Gradient"),
     "paraphrase": _search("ParaphraseSearch", "paraphrase:Paraphrase"),
     "petal": _search("PetalSearch", "petal:Petal"),
     "amulap": _search("AmulapSearch", "amulap:Amulap"),

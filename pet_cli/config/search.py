@@ -110,6 +110,18 @@ class ParaphraseSearch(Search):
 
 
 @dataclass(kw_only=True)
+class GradientSearch(Search):
+    """Trigger tokens by the gradient of the training examples' loss."""
+
+    needs_labels = True
+
+    start: str = one_of("mask", "template")
+    triggers: int = bounded(1, 20)
+    steps: int | None = bounded(1, null="goes on until no flip is better")
+    samples: int = bounded(1)
+
+
+@dataclass(kw_only=True)
 class GeneratorSearch(Search):
     """What searches say that let another model write templates."""
 
