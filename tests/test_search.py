@@ -27,7 +27,7 @@ from pet_cli.search import phrases, scores
 from pet_cli.search.base import Candidate, Looked
 from pet_cli.search.bench import Bench
 from pet_cli.search.edits import Edits
-from pet_cli.search.mining import contexts
+from pet_cli.search.mining import Mining, contexts, joints
 from pet_cli.search.rules import Rules
 
 MEALS, PAIRS = (build({"task": task}, {}, str(CONF)) for task in ("meals", "pairs"))
@@ -376,7 +376,8 @@ def test_a_search_is_listed(name: str) -> None:
 def mined(text: str, word: str, longest: int = 2) -> set[tuple[str, str, bool]]:
     """The contexts of the only place of a word in a text."""
     start = text.index(word)
-    return {(one.left, one.right, one.behind) for one in contexts(text, start, start + len(word), longest)}
+    found = contexts(text, start, start + len(word), longest)
+    return {(one.left, one.right, one.place == "behind") for one in found}
 
 
 @pytest.mark.parametrize(
@@ -394,6 +395,24 @@ def mined(text: str, word: str, longest: int = 2) -> set[tuple[str, str, bool]]:
 )
 def test_the_contexts_of_a_label_word_by_hand(text: str, expected: set[tuple[str, str, bool]]) -> None:
     assert mined(text, "good") == expected
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("Is the soup cold? No, we had it hot.", "{first:strip}? {mask}, {second:lower}"),
+        ("We had the pie . Well , no . It was gone .", "{first:strip}. Well , {mask} . {second}"),
+        ("Is the soup cold? There is no soup here.", None),  # no mark behind the word
+        ("Is the soup cold? No, really.", None),  # no text behind it
+        ("No, we had the soup hot.", None),  # none before it
+        ("The soup was cold. We all said loudly no, we want another.", None),  # too many words before it
+    ],
+)
+def test_a_word_between_two_sentences_joins_two_texts(text: str, expected: str | None) -> None:
+    mining = Mining.__new__(Mining)
+    mining.config = PAIRS
+    start = text.lower().index("no")
+    assert [mining.template(one) for one in joints(text, start, start + 2, 2)] == ([expected] if expected else [])
 
 
 def test_contexts_of_words_of_all_labels_come_first(searched: Searched, data: Path, tmp_path: Path) -> None:

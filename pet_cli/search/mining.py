@@ -5,6 +5,7 @@ goes before or follows, and the object a label word:
 
     The acting is wooden . All in all it was terrible .      ->  {text} All in all it was {mask}.
     It was great ! We shall go again .                       ->  It was {mask}! {text}
+    Is the bridge closed ? No , cars are on it .             ->  {a:strip}? {mask}, {b:lower}   for a pair of texts
 
 A context counts with the label whose word stands in it. What stands with the words of all labels says nothing of one
 label itself, so contexts are ranked by the sum over labels of log(1 + how often).
@@ -29,6 +30,7 @@ _WORD = re.compile(r"[\u3040-\u30ff\u3400-\u9fff]|\w+(?:['’]\w+)*|[^\w\s]")
 _SENTENCE_END = re.compile(r"[.!?。！？…]+(?=\s|$)|[。！？]")
 _SHORTEST = 3
 """The fewest words of what counts as a text beside a label word."""
+_MARK = re.compile(r"\s*[,.:;!?，。：；！？…]")
 _CHECK_EVERY = 5000
 """Lines between two looks at the clock."""
 
@@ -39,12 +41,13 @@ class Context:
 
     Attributes:
         left: the text before the word, with the space between them; `right` the text behind it.
-        behind: whether the text that it belongs to goes before, or follows.
+        place: where they stand, `behind` or `before` the text that they belong to, or `between` two, where the mark
+            that ends the first is part of `left`.
     """
 
     left: str
     right: str
-    behind: bool
+    place: str
 
 
 class Mining(Search):
@@ -65,6 +68,10 @@ class Mining(Search):
         return (" ".join(row.values()) for row in self.looked.unlabeled.rows)
 
     @property
+    def _pair(self) -> bool:
+        return len(self.config.task.fields) == 2
+
+    @property
     def label_words(self) -> dict[str, int]:
         """Each word of the task's verbalizers and of the run's own, in small letters, with its label's index."""
         names = labels(self.config)
@@ -83,16 +90,17 @@ class Mining(Search):
                     break
                 for match in word.finditer(text):
                     label = owner[match.group().lower()]
-                    for context in contexts(text, match.start(), match.end(), self.settings.longest):
+                    place = (text, match.start(), match.end(), self.settings.longest)
+                    for context in (*contexts(*place), *(joints(*place) if self._pair else ())):
                         if not word.search(context.left) and not word.search(context.right):
                             found[context][label] += 1
         return found
 
     def candidates(self, counts: dict[Context, Counter[int]]) -> Iterator[Candidate]:
         """The best contexts as templates, the commonest spelling of each."""
-        spellings: dict[tuple[str, str, bool], list[Context]] = defaultdict(list)
+        spellings: dict[tuple[str, str, str], list[Context]] = defaultdict(list)
         for context in counts:
-            spellings[(context.left.lower(), context.right.lower(), context.behind)].append(context)
+            spellings[(context.left.lower(), context.right.lower(), context.place)].append(context)
         ranked = []
         for same in spellings.values():
             together = sum((counts[one] for one in same), Counter[int]())
@@ -106,8 +114,12 @@ class Mining(Search):
 
     def template(self, context: Context) -> str:
         cloze = f"{source_of([Text(context.left)])}{{mask}}{source_of([Text(context.right)])}"
-        texts = self.space.join(f"{{{name}}}" for name in self.config.task.fields)
-        return f"{texts}{self.space}{cloze}" if context.behind else f"{cloze}{self.space}{texts}"
+        fields = list(self.config.task.fields)
+        if context.place == "between":
+            lower = "" if _SENTENCE_END.match(context.right[-1:]) else ":lower"
+            return f"{{{fields[0]}:strip}}{cloze}{self.space}{{{fields[1]}{lower}}}"
+        texts = self.space.join(f"{{{name}}}" for name in fields)
+        return f"{texts}{self.space}{cloze}" if context.place == "behind" else f"{cloze}{self.space}{texts}"
 
 
 def contexts(text: str, start: int, end: int, longest: int) -> Iterator[Context]:
@@ -128,11 +140,24 @@ def contexts(text: str, start: int, end: int, longest: int) -> Iterator[Context]
     for n in range(1, min(longest, len(before)) + 1):
         first = before[-n].start()
         if _is_text(text[:first]) and before[-n].group()[0].isalnum():
-            yield Context(_plain(text[first:start]), _plain(right), True)
+            yield Context(_plain(text[first:start]), _plain(right), "behind")
     if not before and _is_text(text[:start]):
-        yield Context("", _plain(right), True)
+        yield Context("", _plain(right), "behind")
     if len(before) <= longest and _is_text(text[last:]):
-        yield Context(_plain(text[begins:start].lstrip()), _plain(right), False)
+        yield Context(_plain(text[begins:start].lstrip()), _plain(right), "before")
+
+
+def joints(text: str, start: int, end: int, longest: int) -> Iterator[Context]:
+    """The context of a label word between two texts.
+
+    It begins a sentence behind another, with at most `longest` words before it, and a mark and a text follow.
+    """
+    stop = max(_SENTENCE_END.finditer(text, 0, start), key=lambda one: one.end(), default=None)
+    mark = _MARK.match(text, end)
+    if stop is None or mark is None or len(_WORD.findall(text[stop.end() : start])) > longest:
+        return
+    if _is_text(text[: stop.start()]) and _is_text(text[mark.end() :]):
+        yield Context(_plain(text[stop.start() : start]), _plain(mark.group()), "between")
 
 
 def _is_text(text: str) -> bool:
