@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -41,7 +41,8 @@ def of_model(tokenizer: Any, space: bool, shortest: int = 2) -> Vocabulary:
     Args:
         space: whether a space goes before the mask.
     """
-    tokens = [token for token in range(len(tokenizer)) if token not in set(tokenizer.all_special_ids)]
+    special = set(tokenizer.all_special_ids)
+    tokens = [token for token in range(len(tokenizer)) if token not in special]
     texts = [text.strip() for text in tokenizer.batch_decode([[token] for token in tokens])]
     words = [(token, text) for token, text in zip(tokens, texts, strict=True) if text.isalpha()]
     words = [(token, text) for token, text in words if len(text) >= shortest]
@@ -61,14 +62,6 @@ def of_words(tokenizer: Any, space: bool, words: Sequence[str]) -> Vocabulary:
     left = [word for word in words if word not in set(found.values())]
     note = f"{len(found)} of the {len(words)} words of search.words are one token of this model" if left else ""
     return Vocabulary(tuple(found.values()), tuple(found), f"{note}; left out: {_some(left)}" if left else "")
-
-
-def part(vocabulary: Vocabulary, places: Iterable[int]) -> Vocabulary:
-    """Some of the words, by their places."""
-    own = list(places)
-    return Vocabulary(
-        tuple(vocabulary.words[place] for place in own), tuple(vocabulary.ids[place] for place in own), vocabulary.note
-    )
 
 
 def _some(words: Sequence[str], most: int = 5) -> str:
