@@ -170,7 +170,7 @@ def test_nothing_is_proposed_that_reads_otherwise_or_brings_in_a_label_word(sear
     ("task", "source", "expected"),
     [
         ("meals", "{text} It was ({mask}.", "{text} it was ({mask}."),
-        ("meals", "So {mask}! {text}", "so {mask}! {text}"),
+        ("meals", 'So {mask}! {soft:"It was"} {text}', "so {mask}! it was {text}"),
         ("pairs", "{first:strip}? | {mask}, {second:lower}", "{first:strip}? | {mask}, {second:lower}"),
     ],
 )

@@ -36,6 +36,7 @@ from pet_cli.search.bench import Scored
 from pet_cli.search.generator import continuation, writable
 from pet_cli.tuning import Learner, PromptLearner
 from pet_cli.tuning.at_mask import AtMask
+from pet_cli.tuning.slots import hard_template
 
 _DEEPEST = 20
 """Of the tokens that promise most, so many times `samples` are looked at for such that can be written."""
@@ -146,7 +147,8 @@ class Gradient(Search):
     def of_template(self, source: str) -> Triggers:
         """The tokens of a template's words and marks. Raises `UserError` for one that has none."""
         parts: list[Part | Run] = []
-        for part in Template.parse(source, list(self.config.task.fields)).parts:
+        template = Template.parse(source, list(self.config.task.fields))
+        for part in hard_template(template, self.config.tuning.name, leave_out=True).parts:
             if not isinstance(part, Text) or not part.text.strip():
                 parts.append(part)
                 continue
