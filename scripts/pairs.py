@@ -6,7 +6,8 @@
     pet train task=relations data.path=pairs method=nsp model.name=models/pairs          # a model's recalls
 
 They are drawn as `scripts/pretrain.py --objective mlm+nsp` draws them: train.jsonl of the documents that it trains on,
-validation.jsonl and test.jsonl of those that it holds out, where --seed, --block and the corpus are the same.
+validation.jsonl and test.jsonl of those that it holds out (by the former it sets the relations' biases, on the latter
+it measures their recalls), where --seed, --block and the corpus are the same.
 """
 
 from __future__ import annotations
@@ -77,9 +78,9 @@ def run(args: argparse.Namespace) -> None:
     corpus = encode_pairs(lines, [1.0] * len(lines), tokenizer, args)
     rows, _ = corpus.split()
     rng = np.random.default_rng([args.seed, 5])
-    held = rng.permutation(np.flatnonzero(corpus.held[corpus.document[corpus.first]]))
+    to_choose, to_measure = map(rng.permutation, corpus.held_out())
     parts = {"train": (rows, args.train)}
-    parts |= {"validation": (held[::2], args.heldout), "test": (held[1::2], args.heldout)}
+    parts |= {"validation": (to_choose, args.heldout), "test": (to_measure, args.heldout)}
     for name, (blocks, most) in parts.items():
         found = pairs(corpus, blocks, most, rng)
         with atomic(args.out / f"{name}.jsonl") as temporary:

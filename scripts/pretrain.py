@@ -275,7 +275,7 @@ def run(args: argparse.Namespace) -> None:
             start_spans(model, tokenizer, args)
     corpus = (encode_pairs if pairs else encode)(lines, [args.repeat.get(name, 1.0) for name in lines], tokenizer, args)
     make = MAKERS[args.objective](corpus, tokenizer, args)
-    rows, heldout = corpus.split()
+    rows, _ = corpus.split()
 
     def drawn(number: int) -> np.ndarray:
         """Blocks to train on, [number, B]."""
@@ -302,8 +302,10 @@ def run(args: argparse.Namespace) -> None:
     at = train(model.to(args.device), make, args, settings, state)
     found = {}
     if pairs:
-        even_out(model, whole_pairs(make, drawn(128)))
-        scores, relations = told(model, whole_pairs(make, np.array_split(heldout, -(-len(heldout) // args.batch))))
+        rng = np.random.default_rng([args.seed, 8])
+        to_choose, to_measure = (in_tables(rng.permutation(held), args.batch) for held in corpus.held_out())
+        even_out(model, whole_pairs(make, to_choose or to_measure))
+        scores, relations = told(model, whole_pairs(make, to_measure or to_choose))
         found = recalls(scores.argmax(-1).numpy(), relations.numpy(), args.relations)
         print("  ".join(f"{name} {value:.3f}" for name, value in found.items()), flush=True)
     draft = args.out / ".draft"
@@ -317,6 +319,11 @@ def run(args: argparse.Namespace) -> None:
     for old in args.out.glob("checkpoint-*"):
         shutil.rmtree(old)
     print(f"{args.out}: {at.step} steps, {at.tokens:,} tokens, {at.seconds / 60:.1f} minutes")
+
+
+def in_tables(blocks: np.ndarray, size: int, most: int = 128) -> list[np.ndarray]:
+    """Blocks [N] in tables of about `size`, at most so many."""
+    return np.array_split(blocks[: size * most], -(-min(len(blocks), size * most) // size)) if len(blocks) else []
 
 
 def main(argv: Sequence[str] | None = None) -> int:

@@ -77,6 +77,14 @@ class PairCorpus(Corpus):
             heldout = heldout[np.linspace(0, len(heldout) - 1, HELDOUT_BLOCKS).astype(int)]
         return np.flatnonzero(~held), heldout
 
+    def held_out(self) -> tuple[np.ndarray, np.ndarray]:
+        """All blocks of held-out documents: those of every other one, by which something may be chosen, and those of
+        the rest, on which it is measured."""
+        turn = np.cumsum(self.held) % 2
+        own = self.document[self.first]
+        held = self.held[own]
+        return np.flatnonzero(held & (turn[own] == 1)), np.flatnonzero(held & (turn[own] == 0))
+
     def candidates(self, block: int, relation: int, most: int | None = None) -> np.ndarray:
         """The pieces [C] that stand in a relation to a block's; of another document's only the first `most` are looked
         at."""
@@ -304,15 +312,17 @@ def told(model: Any, batches: Iterable[Batch]) -> tuple[torch.Tensor, torch.Tens
 
 @torch.no_grad()
 def even_out(model: Any, batches: Iterable[Batch]) -> None:
-    """Moves the relations' biases until each is told of training pairs as often as it is true. What lies between the
-    others, as the same document does, is seldom the likeliest for a model in doubt."""
+    """Moves the relations' biases until as many pairs of each are told as such. What lies between the others, as the
+    same document does, is seldom the likeliest for a model in doubt."""
     scores, relations = told(model, batches)
-    kinds = scores.shape[1]
-    there = relations.bincount(minlength=kinds) / len(relations)
+    own = torch.nn.functional.one_hot(relations, scores.shape[1]).float()
+    own /= own.sum(0).clamp(min=1)
     bias = -scores.mean(0)
     spread = (scores + bias).std()
     for step in range(1_000):  # ever smaller ones, in units of what the pairs differ by
-        bias += spread / (1 + step / 100) * (there - (scores + bias).argmax(-1).bincount(minlength=kinds) / len(scores))
+        right = (scores + bias).argmax(-1) == relations
+        recall = right.float() @ own
+        bias -= spread / (1 + step / 100) * (recall - recall.mean())
     relation_head(model).bias += bias.to(model.device)
 
 
