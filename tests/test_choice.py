@@ -259,6 +259,7 @@ def chosen(world: World, tmp_path_factory: pytest.TempPathFactory) -> SimpleName
     )
 
 
+@pytest.mark.xdist_group("choice")
 @pytest.mark.slow
 def test_every_rule_names_a_winner_for_each_seed_among_the_patterns(chosen: SimpleNamespace) -> None:
     assert set(chosen.told["rules"]) == set(RULES)
@@ -279,6 +280,7 @@ def test_every_rule_names_a_winner_for_each_seed_among_the_patterns(chosen: Simp
     assert f"cv (task=meals data.shots=3 seed=1): {won['run'].partition(',')[0]} ({won['score']:g})" in chosen.said
 
 
+@pytest.mark.xdist_group("choice")
 def test_choices_are_equal_where_the_test_labels_are_wrong(
     chosen: SimpleNamespace, world: World, tmp_path: Path
 ) -> None:
@@ -295,6 +297,7 @@ def test_choices_are_equal_where_the_test_labels_are_wrong(
     assert files(tmp_path / "s") != files(chosen.folder)  # the results did see them
 
 
+@pytest.mark.xdist_group("choice")
 @pytest.mark.slow
 def test_a_finished_sweep_is_scored_later_and_its_results_stay(
     chosen: SimpleNamespace, world: World, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
@@ -361,6 +364,7 @@ def test_any_method_is_scored_and_its_results_are_none_the_other(
     assert {run: own["mi"] for run, own in there.items()} == {run: own["mi"] for run, own in here.items()}
 
 
+@pytest.mark.xdist_group("choice")
 def test_predict_takes_the_winner(chosen: SimpleNamespace) -> None:
     code, said = pet("predict", str(chosen.folder), "--text", "Good soup.", "--choice", "cv", "seed=2")
     won = chosen.told["groups"][1]["winners"]["cv"]["run"]
@@ -447,6 +451,7 @@ def test_what_a_rule_keeps_is_its_share_of_the_oracle_s_lead_over_the_mean() -> 
     )
 
 
+@pytest.mark.xdist_group("choice")
 def test_the_report_stands_the_chosen_between_the_oracle_and_the_worst(chosen: SimpleNamespace) -> None:
     study = read_study([chosen.folder])
     found = chosen_report.elections(study)

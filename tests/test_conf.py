@@ -470,6 +470,7 @@ def singles() -> dict[str, dict[str, dict[str, Any]]]:
     return out
 
 
+@pytest.mark.xdist_group("singles")
 @pytest.mark.parametrize("name", options("task"))
 def test_a_task_says_what_was_published(name: str, singles: dict[str, dict[str, dict[str, Any]]]) -> None:
     published, there = PUBLISHED[name], singles["task"][name]
@@ -482,6 +483,7 @@ def test_a_task_says_what_was_published(name: str, singles: dict[str, dict[str, 
     assert tuple(map(tuple, there["pvps"])) == published.pairs
 
 
+@pytest.mark.xdist_group("singles")
 def test_a_model_is_the_one_of_its_name(singles: dict[str, dict[str, dict[str, Any]]]) -> None:
     assert {option: values["name"] for option, values in singles["model"].items()} == MODELS
 
@@ -509,6 +511,7 @@ def test_every_value_of_an_experiment_composes(name: str) -> None:
             _composed(f"+experiment={name}", *chosen)
 
 
+@pytest.mark.xdist_group("singles")
 def test_no_other_value_of_the_configs_changes_unseen(singles: dict[str, dict[str, dict[str, Any]]]) -> None:
     default = _flat(_composed())
     in_the_table = ("name", "labels", "patterns", "verbalizers", "pvps")
