@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import functools
 import json
 import math
 import re
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -16,10 +18,13 @@ from families import WORDS
 from goldens import CONF, Searched, World, contents, read, read_rows, vocabulary
 from torch import Tensor
 
+from pet_cli.base.memo import Memo
 from pet_cli.config.build import build, option
+from pet_cli.config.schema import PetConfig
 from pet_cli.errors import UserError
 from pet_cli.models.masked import MaskedLM
 from pet_cli.prompts.encoder import word_ids
+from pet_cli.runs.session import Session
 from pet_cli.search.bench import Bench
 from pet_cli.search.kpt import frequent, relevance
 from pet_cli.search.label_words import mean_log_probabilities, owned
@@ -104,13 +109,32 @@ def test_a_word_stands_for_the_label_alone_for_which_it_is_worth_most() -> None:
 # --- whole searches -----------------------------------------------------------------------------------------------
 
 
+_MODELS = Memo(4)
+
+
+class Shared(Session):
+    """A session whose models are those of all searches here."""
+
+    def __init__(self, *given: Any, **options: Any) -> None:
+        super().__init__(*given, **options)
+        self._models = _MODELS
+
+
+@functools.cache
+def configured(model: Path, settings: str) -> PetConfig:
+    """A run on the meals, by its model and other keys in JSON."""
+    keys = {"model.name": str(model), "data.path": ".", "data.shots": 4, "device": "cpu"}
+    return build({"task": "meals", "tuning": "zero_shot"}, keys | json.loads(settings), str(CONF))
+
+
 @pytest.fixture
-def find(world: World, data: Path, tmp_path: Path) -> Callable[..., Bench]:
+def find(world: World, data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Bench]:
     """A search for label words on the meals with a tiny model, by keys of its own (`by`, `sizes`, …) and of the run."""
+    monkeypatch.setattr("pet_cli.search.run.Session", Shared)
 
     def run(by: str, folder: str = "found", settings: dict[str, Any] | None = None, **own: Any) -> Bench:
-        keys = {"model.name": str(world.model("bert")), "data.path": str(data), "data.shots": 4, "device": "cpu"}
-        config = build({"task": "meals", "tuning": "zero_shot"}, keys | (settings or {}), str(CONF))
+        config = configured(world.model((settings or {}).pop("model", "bert")), json.dumps(settings or {}))
+        config = replace(config, data=replace(config.data, path=str(data)))
         return search("verbalizer", config, option("search", by, **own), tmp_path / folder)
 
     return run
@@ -137,8 +161,8 @@ def test_words_are_found_without_what_a_run_scores(
     assert any("vocabulary" in note for note in read(tmp_path / "as it is" / "looked.json")["notes"])
 
 
-def test_a_model_that_writes_is_searched_too(find: Callable[..., Bench], world: World) -> None:
-    settings = {"model.name": str(world.model("gpt2")), "scoring.combine": "weighted"}
+def test_a_model_that_writes_is_searched_too(find: Callable[..., Bench]) -> None:
+    settings = {"model": "gpt2", "scoring.combine": "weighted"}
     bench = find("kpt", settings=settings, sizes=[2], names="verbalizer", rare=0.0)
     assert not any(one.refused for one in bench.found) and len(words_of(bench)) >= 2
 
