@@ -382,6 +382,7 @@ def test_predict_takes_the_winner(chosen: SimpleNamespace) -> None:
     assert code == 2 and "nothing was chosen there" in said
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("overrides", "wrong"),
     [
