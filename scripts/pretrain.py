@@ -62,11 +62,8 @@ SHAPES: dict[str, dict[str, Any]] = {  # what an option is when it is not given
     },
     "spans": {"layers": 3, "hidden": 256, "heads": 4, "vocab_size": 8_192, "mask_rate": 0.15, "lr": 5e-4},
 }
-NEW = {
-    "mlm": ["mlm"],
-    "mlm+nsp": ["mlm", "pairs"],
-    "spans": [],
-}  # heads of a new model that begin in a way of their own
+# The heads of a new model that begin in a way of their own.
+NEW: dict[str, set[str]] = {"mlm": {"mlm"}, "mlm+nsp": {"mlm", "pairs"}, "spans": set()}
 MAKERS: dict[str, Any] = {"mlm": MaskedBatches, "mlm+nsp": PairBatches, "spans": SpanBatches}
 # What may differ between a run and its --resume, as it decides no batch, no weight and no learning rate.
 FREE = {"corpus", "avoid", "out", "resume", "init_from", "decay_from", "embeddings", "save_every", "keep", "eval_every",

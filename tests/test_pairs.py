@@ -232,13 +232,13 @@ def test_a_corpus_without_documents_is_refused(tmp_path: Path, capsys: pytest.Ca
         assert reason in message and message.count("\n") == 1
 
 
-COMPARING = [*SMALL, "--layers", "2", "--hidden", "128", "--heads", "2"]
+COMPARING = [*SMALL, "--layers", "2", "--hidden", "128", "--heads", "2", "--dropout", "0.3"]
 
 
 def test_a_new_model_begins_as_one_that_counts_what_both_texts_have(corpus: Path) -> None:
     make = batches(corpus, *COMPARING)
     torch.manual_seed(0)
-    model = new_model(make.tokenizer, make.args).eval()
+    model = new_model(make.tokenizer, make.args)
     some = list(whole_pairs(make, np.arange(64).reshape(4, 16)))
     *_, shared, _, mean, _ = start_comparing(model, make.tokenizer, make.corpus.ids, some)
     pair = {name: some[0][name] for name in ("input_ids", "attention_mask", "token_type_ids")}

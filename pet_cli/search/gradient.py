@@ -43,7 +43,7 @@ _DEEPEST = 20
 
 
 @dataclass(frozen=True)
-class Run:
+class TriggerSpan:
     """Triggers that stand side by side, by their token ids; the text of each has the space before it."""
 
     ids: tuple[int, ...]
@@ -54,33 +54,36 @@ class Triggers:
     """A template whose triggers are known by their tokens.
 
     Attributes:
-        parts: the template, with `Run` where triggers stand.
+        parts: the template, with `TriggerSpan` where triggers stand.
     """
 
-    parts: tuple[Part | Run, ...]
+    parts: tuple[Part | TriggerSpan, ...]
 
     @property
     def ids(self) -> list[int]:
         """The tokens of all triggers, along the template."""
-        return [token for part in self.parts if isinstance(part, Run) for token in part.ids]
+        return [token for part in self.parts if isinstance(part, TriggerSpan) for token in part.ids]
 
     def flipped(self, place: int, token: int) -> Triggers:
         """With another token at the place of a trigger, counted along the template."""
         ids = iter([*self.ids[:place], token, *self.ids[place + 1 :]])
-        own = [Run(tuple(islice(ids, len(p.ids)))) if isinstance(p, Run) else p for p in self.parts]
+        own = [TriggerSpan(tuple(islice(ids, len(p.ids)))) if isinstance(p, TriggerSpan) else p for p in self.parts]
         return Triggers(tuple(own))
 
     def grown(self, token: int) -> Triggers:
         """With one trigger more, behind all others."""
-        last = max(place for place, part in enumerate(self.parts) if isinstance(part, Run))
-        own = [Run((*p.ids, token)) if n == last and isinstance(p, Run) else p for n, p in enumerate(self.parts)]
+        last = max(place for place, part in enumerate(self.parts) if isinstance(part, TriggerSpan))
+        own = [
+            TriggerSpan((*p.ids, token)) if n == last and isinstance(p, TriggerSpan) else p
+            for n, p in enumerate(self.parts)
+        ]
         return Triggers(tuple(own))
 
     def slots(self) -> Template:
         """The template with a slot for each trigger, numbered along it."""
         parts: list[Part] = []
         for part in self.parts:
-            if not isinstance(part, Run):
+            if not isinstance(part, TriggerSpan):
                 parts.append(part)
             elif part.ids:
                 parts.append(Soft(len(part.ids)))
@@ -90,7 +93,7 @@ class Triggers:
         """The template as a run takes it."""
         line = ""
         for part in self.parts:
-            if not isinstance(part, Run):
+            if not isinstance(part, TriggerSpan):
                 line += source_of([part])
             elif part.ids:
                 own = continuation(tokenizer, part.ids)
@@ -141,22 +144,22 @@ class Gradient(Search):
         first, *rest = (Field(name) for name in self.config.task.fields)
         space = Text(self.space)
         if not rest:
-            return Triggers((first, Run(()), space, Mask(), Text("." if self.space else "。")))
-        return Triggers((first, space, Mask(), Run(()), *(part for field in rest for part in (space, field))))
+            return Triggers((first, TriggerSpan(()), space, Mask(), Text("." if self.space else "。")))
+        return Triggers((first, space, Mask(), TriggerSpan(()), *(part for field in rest for part in (space, field))))
 
     def of_template(self, source: str) -> Triggers:
         """The tokens of a template's words and marks. Raises `UserError` for one that has none."""
-        parts: list[Part | Run] = []
+        parts: list[Part | TriggerSpan] = []
         template = Template.parse(source, list(self.config.task.fields))
         for part in hard_template(template, self.config.tuning.name, leave_out=True).parts:
             if not isinstance(part, Text) or not part.text.strip():
                 parts.append(part)
                 continue
             text = part.text.rstrip()
-            parts.append(Run(tuple(word_ids(self.lm.tokenizer, text.strip(), space=text[:1].isspace()))))
+            parts.append(TriggerSpan(tuple(word_ids(self.lm.tokenizer, text.strip(), space=text[:1].isspace()))))
             if behind := part.text[len(text) :]:
                 parts.append(Text(behind))
-        if not any(isinstance(part, Run) for part in parts):
+        if not any(isinstance(part, TriggerSpan) for part in parts):
             raise UserError(f"search.start=template: '{source}' has no word that could be another; take start=mask.")
         return Triggers(tuple(parts))
 

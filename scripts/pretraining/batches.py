@@ -20,6 +20,7 @@ from .text import SENTINELS, UserError
 HELDOUT_BLOCKS = 512  # or a twentieth of the corpus, if that is less
 COMMONEST = 160  # token types that --rare-weight leaves alone
 FAVOUR = 4.0  # how much more readily words of --favour are chosen
+INPUTS = ("input_ids", "attention_mask", "token_type_ids")  # what a BERT reads of a batch
 Batch = dict[str, torch.Tensor]
 
 

@@ -17,12 +17,11 @@ from typing import Any
 import numpy as np
 import torch
 
-from .batches import Batch
+from .batches import INPUTS, Batch
 
 _SAME, _ACROSS, _NONE = 18.0, 14.0, 18.0
 """Attention scores: of a word for itself, of the other text beside its own, of [CLS] where the other text lacks it."""
 _COMMON, _RARE = 5.5, 10.5  # nats by which a word is rarer than all: what counts nothing, and what counts most
-_INPUTS = ("input_ids", "attention_mask", "token_type_ids")
 
 
 def affine(
@@ -40,14 +39,10 @@ def affine(
     return matrix.T.float(), (y_mean - x_mean @ matrix).float()
 
 
-def emptied(model: Any, places: list[int]) -> None:
+def empty(model: Any, places: list[int]) -> None:
     """Takes some dimensions from all that is read, written and normed, so that they hold what is put there alone."""
     bert, embeddings = model.bert, model.bert.embeddings
-    tables = [
-        embeddings.word_embeddings,
-        embeddings.position_embeddings,
-        embeddings.token_type_embeddings,
-    ]
+    tables = [embeddings.word_embeddings, embeddings.position_embeddings, embeddings.token_type_embeddings]
     norms, readers, writers = [embeddings.LayerNorm], [model.cls.predictions.transform.dense], []
     for layer in bert.encoder.layer:
         attention = layer.attention
@@ -84,10 +79,7 @@ def start_comparing(model: Any, tokenizer: Any, ids: np.ndarray, batches: Iterab
 
     Returns:
         The dimensions: which text, whether [CLS]; of words, whether the other text has them and how rare that is; and
-        of all states, the means of the last two.
-
-    Raises:
-        UserError: the model is too small for it.
+        of all states, the means of the last two. None where the model is too small for it, which is said.
     """
     bert, config = model.bert, model.config
     size = config.hidden_size // config.num_attention_heads
@@ -95,9 +87,10 @@ def start_comparing(model: Any, tokenizer: Any, ids: np.ndarray, batches: Iterab
         print("too small to begin as a model that compares texts: that takes two layers and heads of 8", flush=True)
         return []
     text, first, shared, rare, shared_mean, rare_mean = places = list(range(config.hidden_size - 6, config.hidden_size))
-    emptied(model, places)
+    model.eval()  # what is read off its states must not depend on dropout
+    empty(model, places)
     embeddings, words = bert.embeddings, bert.embeddings.word_embeddings.weight
-    pairs = [{name: batch[name] for name in _INPUTS} for batch in batches]
+    pairs = [{name: batch[name] for name in INPUTS} for batch in batches]
     some = pairs[0]
     raw = words[some["input_ids"]] + embeddings.position_embeddings.weight[: some["input_ids"].shape[1]]
     unit = raw[some["attention_mask"].bool()].std(dim=-1).mean()

@@ -21,7 +21,7 @@ import torch
 import transformers
 from torch import nn
 
-from .batches import HELDOUT_BLOCKS, Batch, Corpus, MaskedBatches, to_batch
+from .batches import HELDOUT_BLOCKS, INPUTS, Batch, Corpus, MaskedBatches, to_batch
 from .text import UserError
 
 hf: Any = transformers
@@ -301,10 +301,9 @@ def relation_scores(model: Any, pooled: torch.Tensor) -> torch.Tensor:
 def told(model: Any, batches: Iterable[Batch]) -> tuple[torch.Tensor, torch.Tensor]:
     """What a model says of pairs, logits [N, relations], and their relations [N]."""
     model.eval()
-    inputs = ("input_ids", "attention_mask", "token_type_ids")
     scores, relations = [], []
     for batch in batches:
-        pooled = model.bert(**{name: batch[name].to(model.device) for name in inputs}).pooler_output
+        pooled = model.bert(**{name: batch[name].to(model.device) for name in INPUTS}).pooler_output
         scores.append(relation_scores(model, pooled).float().cpu())
         relations.append(batch["relation"])
     return torch.cat(scores), torch.cat(relations)
