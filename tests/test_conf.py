@@ -502,6 +502,7 @@ def _sweep(name: str) -> dict[str, list[str]]:
     return {key: [text] if text.startswith("[") else text.split(",") for key, text in texts.items()}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", options("experiment"))
 def test_every_value_of_an_experiment_composes(name: str) -> None:
     sweep = _sweep(name)

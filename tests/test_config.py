@@ -81,6 +81,7 @@ def test_what_does_a_kind_is_where_its_line_says(group: str, name: str) -> None:
     assert callable(registry.implementation(group, name))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("group", "name"), [one for one in OPTIONS if one[1] != "custom"])
 def test_files_are_read_as_hydra_reads_them(group: str, name: str) -> None:
     assert asdict(build({group: name})) == asdict(compose([f"{group}={name}"]))

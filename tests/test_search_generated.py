@@ -269,6 +269,10 @@ def test_a_search_says_which_generator_it_needs(world: World, monkeypatch: pytes
         load_generator(bert, config, Session(), T5LM, "needed")
     with pytest.raises(UserError, match=r"^search\.generator=/none: no such folder"):
         load_generator("/none", config, Session(), T5LM, "needed")
+    with pytest.raises(
+        UserError, match=r"^search\.generator=t5_tinny: no such folder.*cache\. Did you mean 't5_tiny'\?$"
+    ):
+        load_generator("t5_tinny", config, Session(), T5LM, "needed")
     monkeypatch.setenv("HOME", "/none")
     with pytest.raises(UserError, match=r"^search\.generator=t5_tiny: ~/.cache/pet/t5-tiny: no such folder.*make t5"):
         load_generator("t5_tiny", config, Session(), T5LM, "needed")

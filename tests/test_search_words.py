@@ -189,6 +189,7 @@ def test_a_task_without_words_of_its_own_is_searched_for_some(searched: Searched
         ("petal", {"data.shots": 0}, {}, ("search=petal", "data.shots")),
         ("amulap", {"data.shots": 0}, {}, ("search=amulap", "data.shots")),
         ("petal", {}, {"sizes": [0]}, ("search.sizes=[0]", "from 1")),
+        ("petal", {}, {"sizes": ["a"]}, ("must be a list of whole numbers",)),
         ("petal", {}, {"words": "none.txt"}, ("search.words=none.txt", "no such file")),
         ("petal", {}, {"words": "FILE"}, ("search.words=", ": 1, too", "2 labels")),
         ("petal", {}, {"likely": 1, "common": 1}, ("no candidate word", "search.words")),

@@ -131,6 +131,8 @@ def refused(key: str, given: Any, settings: type, name: str) -> UserError:
         null = f" Null {bounds.null}." if bounds.null else ""
         return UserError(f"{key}={shown}: not one of {choices(allowed)}.{nearest(given, bounds.names)}{null}")
     wanted = " or ".join(_WORDS[kind] for kind in kinds(settings, name) if kind in _WORDS) or "another value"
+    if typing.get_type_hints(settings)[name] == list[int]:
+        wanted += " of whole numbers"
     if bounds.range is not None:
         wanted += f" {bounds.range}"
     if optional(settings, name):

@@ -9,11 +9,11 @@ from typing import Any, TypeVar
 import torch
 from torch import Tensor
 
-from pet_cli.config import resolve
+from pet_cli.config import files, resolve
 from pet_cli.config.schema import PetConfig
 from pet_cli.config.search import generator_model
 from pet_cli.data.examples import Split
-from pet_cli.errors import UserError
+from pet_cli.errors import UserError, nearest
 from pet_cli.models.base import LanguageModel
 from pet_cli.runs.session import Session
 
@@ -36,12 +36,14 @@ def load_generator(name: str, config: PetConfig, session: Session, family: type[
     Raises:
         UserError: it cannot be loaded, or is of another family.
     """
-    model = generator_model(name)
+    model, known = generator_model(name), files.options("model")
     try:
         lm = session.untrained(replace(config, model=model))
     except UserError as error:
         place = name if model.name == name else f"{name}: {model.name}"
-        raise UserError(str(error).replace(f"model.name={model.name}", f"search.generator={place}", 1)) from None
+        told = str(error).replace(f"model.name={model.name}", f"search.generator={place}", 1)
+        told, _, _ = told.partition(" Give a local folder")  # whose key is another one
+        raise UserError(told + ("" if name in known else nearest(name, known))) from None
     if not isinstance(lm, family):
         raise UserError(f"search.generator={name}: a model of the family {lm.family}; {wanted}.")
     return lm
