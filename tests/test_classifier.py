@@ -89,6 +89,9 @@ def test_zero_shot_needs_no_fit() -> None:
     rows = [{"title": "A", "body": "b"}, {"title": "", "body": "d"}]
     assert np.array_equal(own.predict_proba(table), own.predict_proba(rows))
     assert np.ptp(own.predict_proba(rows)[:, 0]) > 0
+    shows = classifier(tuning="zero_shot", settings={"demonstrations.per_label": 1})  # what it shows comes with fit
+    with pytest.raises(UserError, match="before fit"):
+        shows.predict(["a"])
 
 
 NATIVE: list[tuple[Any, Any, type]] = [
