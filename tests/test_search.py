@@ -85,7 +85,8 @@ def test_the_same_command_goes_on(
 ) -> None:
     assert searched("template", tmp_path / "at once")[0] == 0
     if stopped_by == "candidates":
-        assert searched("template", tmp_path / "in parts", "search.candidates=2")[0] == 0
+        code, said = searched("template", tmp_path / "in parts", "search.candidates=2")
+        assert code == 0 and "ended by search.candidates=2" in said
         assert read(tmp_path / "in parts" / "timing.json")["commands"][0]["stopped"] == "candidates"
     else:
         with monkeypatch.context() as patch:

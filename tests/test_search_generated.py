@@ -15,6 +15,7 @@ from generative import TEXTS
 from generative import build as build_generative
 from goldens import CONF, DATA, World, contents, read_rows
 
+from pet_cli.commands.search import _settings
 from pet_cli.config.build import build, option
 from pet_cli.config.search import generator_model
 from pet_cli.data.examples import Split
@@ -290,3 +291,10 @@ def test_a_search_without_generator_or_examples_is_refused() -> None:
 def test_a_generator_is_a_file_of_conf_or_whatever_is_named(tmp_path: Path) -> None:
     assert generator_model("t5_tiny").name == "~/.cache/pet/t5-tiny" and generator_model("a/b").name == "a/b"
     assert option("search", "lmbff", generator="smollm2").models == ("smollm2",)
+    (tmp_path / "model").mkdir()
+    (tmp_path / "model" / "mine.yaml").write_text("name: a/t5\nrevision: refs/pr/3\n")
+    own = _settings({"search.by": "lmbff", "search.generator": "mine"}, str(tmp_path))
+    assert own.models == ("a/t5",) and generator_model(own.generator).revision == "refs/pr/3"
+    for wrong, told in ((5, "search.generator=5"), ({"nam": "a/t5"}, "search.generator: .*'model.nam'")):
+        with pytest.raises(UserError, match=told):
+            option("search", "lmbff", generator=wrong).check("search")

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from pet_cli.commands.compose import check_files, compose
 from pet_cli.commands.overrides import value_of
+from pet_cli.config import files
 from pet_cli.config.build import option
 from pet_cli.config.search import WHAT
 from pet_cli.config.search import Search as Settings
@@ -56,9 +57,17 @@ def _settings(given: dict[str, str], config_dir: str | None) -> Settings:
     check_files([f"search={name}"], config_dir)
     keys = {key: key.removeprefix("search.") for key in given if key.startswith("search.")}
     changes = {last: value_of(key, given[key]) for key, last in keys.items() if last not in ("by", "name")}
+    if (writer := changes.get("generator")) in _own_models(config_dir):
+        check_files([f"model={writer}"], config_dir)
+        changes["generator"] = files.read("model", writer, config_dir)
     found: Settings = option("search", name, config_dir, **changes)
     found.check("search")
     return found
+
+
+def _own_models(config_dir: str | None) -> list[str]:
+    """The models of the user's own folder of configs, which only the command line knows."""
+    return [name for name in files.options("model", config_dir) if name not in files.options("model")]
 
 
 def _show(what: str, bench: Bench, folder: Path) -> None:
@@ -76,7 +85,8 @@ def _show(what: str, bench: Bench, folder: Path) -> None:
     scored = [one for one in bench.found if one.texts]
     on = f"{len(bench.texts)} {'examples' if ways else 'unlabeled texts'}"
     out.print(f"{len(scored)} found and scored on {on}; best of those in {folder}", highlight=False, soft_wrap=True)
-    for note in bench.notes:
+    ended = [f"ended by {bench.budget}; the same command with more of it goes on"] if bench.stopped else []
+    for note in [*bench.notes, *ended]:
         out.print(note, highlight=False, soft_wrap=True, markup=False)
     first = "pattern=f0" if what == "template" else f"verbalizer=f0{_combined(bench)}"
     out.print(f"next      pet train found={folder} {first} …", highlight=False, soft_wrap=True, markup=False)

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import ClassVar
+from typing import Any, ClassVar
 
 from pet_cli.config import files
 from pet_cli.config.bounds import Settings, bounded, one_of
@@ -127,7 +128,7 @@ class GeneratorSearch(Search):
 
     needs_labels = True
 
-    generator: str | None
+    generator: Any  # what `generator_model` takes, or None
     examples: int | None = bounded(1, null="reads all")
     width: int = bounded(1, 1000)
     longest: int = bounded(1, 100)
@@ -135,6 +136,11 @@ class GeneratorSearch(Search):
     @property
     def models(self) -> tuple[str, ...]:
         return (generator_model(self.generator).name,) if self.generator else ()
+
+    def check(self, key: str = "") -> None:
+        super().check(key)
+        if self.generator is not None:
+            generator_model(self.generator)
 
     def check_run(self, what: str, config: PetConfig) -> None:
         super().check_run(what, config)
@@ -167,12 +173,21 @@ class LmSearch(GeneratorSearch):
     """What a decoder-only model writes between texts and label words."""
 
 
-def generator_model(name: str) -> ModelConfig:
-    """The model of `search.generator`: that of a file of `conf/model`, or what `model.name` would mean by it."""
+def generator_model(given: Any) -> ModelConfig:
+    """The model of `search.generator`: that of a file of `conf/model`, what `model.name` would mean by it, or what such
+    a file holds, as a mapping. Raises `UserError` for anything else."""
     from pet_cli.config.build import option  # which reads these settings
 
-    known = name in files.options("model") and name != "custom"
-    found: ModelConfig = option("model", name) if known else option("model", "custom", name=name)
+    if isinstance(given, str):
+        known = given in files.options("model") and given != "custom"
+        found: ModelConfig = option("model", given) if known else option("model", "custom", name=given)
+    elif isinstance(given, Mapping):
+        try:
+            found = option("model", "custom", **given)
+        except UserError as error:
+            raise UserError(f"search.generator: {error}") from None
+    else:
+        raise UserError(f"search.generator={given}: must be a file of conf/model, a folder, or a model of the hub.")
     return found
 
 

@@ -92,6 +92,7 @@ class Bench:
 
     Attributes:
         notes: what of the search a reader should know, such as candidate words that were left out.
+        stopped: the key of the budget that ended the search before it had no more to try; None where none did.
     """
 
     def __init__(self, config: PetConfig, settings: Settings, looked: Looked, context: Context, folder: Path) -> None:
@@ -102,6 +103,7 @@ class Bench:
         self.path = folder / CANDIDATES
         self.known: dict[str, Scored] = {}
         self.notes: list[str] = []
+        self.stopped: str | None = None
         self._tokens: dict[str, Candidate] = {}
         self._parts = folds(config, looked.train, settings.folds) if len(looked.train) else []
         self._begun = self._written = time.monotonic()
@@ -132,6 +134,11 @@ class Bench:
     def left(self) -> float:
         """What of it is left."""
         return self.seconds - (time.monotonic() - self._begun)
+
+    @property
+    def budget(self) -> str:
+        """The budget that ended the search, as it is written."""
+        return f"search.{self.stopped}={getattr(self.settings, str(self.stopped)):g}"
 
     def share(self, part: float) -> None:
         """Lets what follows spend no more than a part of the budget, counted from the beginning."""

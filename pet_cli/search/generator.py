@@ -27,21 +27,25 @@ Read = list[tuple[int, int]]
 Family = TypeVar("Family", bound=LanguageModel)
 
 
-def load_generator(name: str, config: PetConfig, session: Session, family: type[Family], wanted: str) -> Family:
+def load_generator(given: Any, config: PetConfig, session: Session, family: type[Family], wanted: str) -> Family:
     """The generator, on the run's device.
 
     Args:
+        given: `search.generator`, as `generator_model` takes it.
         family: the class that it must be of; `wanted` says so in words.
 
     Raises:
         UserError: it cannot be loaded, or is of another family.
     """
-    model, known = generator_model(name), files.options("model")
+    model, known = generator_model(given), files.options("model")
+    name = given if isinstance(given, str) else model.name
     try:
         lm = session.untrained(replace(config, model=model))
     except UserError as error:
         place = name if model.name == name else f"{name}: {model.name}"
-        told = str(error).replace(f"model.name={model.name}", f"search.generator={place}", 1)
+        told = str(error)
+        for key in ("model.name", "model"):
+            told = told.replace(f"{key}={model.name}", f"search.generator={place}", 1)
         told, _, _ = told.partition(" Give a local folder")  # whose key is another one
         raise UserError(told + ("" if name in known else nearest(name, known))) from None
     if not isinstance(lm, family):

@@ -119,7 +119,6 @@ def _search(
     bench = Bench(config, settings, looked, context, folder)
     bench.take(known)
     _write_settings(what, config, settings, folder, looked)
-    stopped = None
     try:
         bench.score(hand_written(what, config))
         bench.share(_TO_PROPOSE if len(bench.ways) > 1 else 1.0)
@@ -127,19 +126,19 @@ def _search(
             kind = registry.implementation("search", settings.name)
             kind(what, config, settings, looked, bench).run()
         except Spent as spent:
-            stopped = str(spent)
+            bench.stopped = str(spent)
         bench.share(1.0)
         _cross_validate(bench, settings)
     except Spent as spent:
-        stopped = str(spent)
+        bench.stopped = str(spent)
     finally:
         bench.write()
         _write_looked(what, config, settings, folder, looked, bench.notes)
     if not bench.names():
-        raise UserError(f"search={settings.name}: {_nothing(bench, stopped)}")
+        raise UserError(f"search={settings.name}: {_nothing(bench)}")
     _write_yaml(folder / found.FILE, asdict(_found(what, config, bench)))
     clock.seconds["total"] = time.perf_counter() - start
-    _write_timing(folder, clock, bench, stopped)
+    _write_timing(folder, clock, bench)
     return bench
 
 
@@ -178,9 +177,9 @@ def hand_written(what: str, config: PetConfig) -> Iterator[Candidate]:
             yield Candidate(pattern, f"p{index}", hand_written=True)
 
 
-def _nothing(bench: Bench, stopped: str | None) -> str:
-    if stopped is not None:
-        return f"nothing was scored within search.{stopped}; give more."
+def _nothing(bench: Bench) -> str:
+    if bench.stopped is not None:
+        return f"nothing was scored within {bench.budget}; give more."
     refused = [one.refused for one in bench.found if one.refused]
     return f"nothing was found that can be used ({refused[0]})." if refused else "nothing was found."
 
@@ -223,11 +222,11 @@ def _write_yaml(path: Path, values: dict[str, Any]) -> None:
     write_text(path, yaml.safe_dump(values, sort_keys=False, allow_unicode=True))
 
 
-def _write_timing(folder: Path, clock: Clock, bench: Bench, stopped: str | None) -> None:
+def _write_timing(folder: Path, clock: Clock, bench: Bench) -> None:
     """What this command took, behind what earlier ones did: seconds by phase, where it stopped, all texts and steps."""
     path = folder / "timing.json"
     before = read_json(path)["commands"] if path.is_file() else []
     spent = {name: round(seconds, 3) for name, seconds in clock.seconds.items()}
     known = bench.known.values()
     counts = {"texts": sum(one.texts for one in known), "steps": sum(one.steps for one in known)}
-    write_json(path, {"commands": [*before, {"seconds": spent, "stopped": stopped, **counts}]})
+    write_json(path, {"commands": [*before, {"seconds": spent, "stopped": bench.stopped, **counts}]})
