@@ -4,7 +4,7 @@ Absolute times differ from machine to machine; the ratios are what to read.
 
     python scripts/bench.py [SECTION...] [--model DIR] [--data DIR] [--task sst2] [--output outputs/bench.md]
 
-Sections: scoring, pet, soft, memory, labels, processes; all of them by default.
+Sections: scoring, pet, search, soft, memory, labels, processes; all of them by default.
 """
 
 from __future__ import annotations
@@ -20,6 +20,8 @@ from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 from typing import Any
+
+from bench_search import searches
 
 PLAIN_SCRIPT = """
 import sys, torch
@@ -465,6 +467,7 @@ def learner_for(options: argparse.Namespace, tuning: str, *more: str) -> tuple[A
 SECTIONS = {
     "scoring": inside_process,
     "pet": pet_run,
+    "search": searches,
     "soft": soft_prompts,
     "memory": memory,
     "labels": label_words,
