@@ -16,10 +16,11 @@ import torch
 import yaml
 from goldens import CONF, DATA, HERE, Searched, World, contents, pet, read, read_rows
 
-from pet_cli.config import registry
+from pet_cli.config import registry, resolve
 from pet_cli.config.build import build, option
 from pet_cli.config.schema import PetConfig
 from pet_cli.data.examples import Example, Split
+from pet_cli.errors import UserError
 from pet_cli.methods.base import Context
 from pet_cli.prompts.template import Template
 from pet_cli.runs.session import Session
@@ -215,6 +216,13 @@ def test_what_was_found_for_another_task_is_refused(
     assert all(word in said for word in words), said
 
 
+def test_words_of_a_search_that_found_templates_alone_are_asked_for_in_vain() -> None:
+    found = {**yaml.safe_load((HERE / "found" / "found.yaml").read_text()), "verbalizers": []}
+    config = build({"task": "meals"}, {"found": found, "verbalizer": "f0"}, str(CONF))
+    with pytest.raises(UserError, match=r"^verbalizer=f0: .*found= has none, pet search verbalizer"):
+        resolve.verbalizer_words(config)
+
+
 # --- bad input ----------------------------------------------------------------------------------------------------
 
 
@@ -227,7 +235,7 @@ def test_what_was_found_for_another_task_is_refused(
         ("template", ("search.minuets=3",), ("search.minuets", "Did you mean 'search.minutes'")),
         ("template", ("search.minutes=0",), ("search.minutes=0", "above 0")),
         ("template", ("search.folds=1",), ("search.folds=1", "at least 2")),
-        ("verbalizer", ("search.by=rules",), ("search=rules", "pet search template")),
+        ("verbalizer", ("search.by=rules",), ("search=rules", "pet search template", "search=lmbff, petal")),
         ("template", ("tuning=classifier",), ("tuning=classifier", "no prompt")),
         ("template", ("method=tfidf",), ("method=tfidf", "no prompt")),
         ("template", ("ensemble=patterns",), ("ensemble=patterns", "one at a time")),

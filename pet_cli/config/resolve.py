@@ -158,8 +158,10 @@ def _by_id(
     known = {f"{letter}{index}": one for index, one in enumerate(items)}
     known |= {f"f{index}": one for index, one in enumerate(found or [])}
     if str(given) not in known:
-        if found is None and re.fullmatch(r"f\d+", str(given)):
-            raise UserError(f"{key}={given}: f0, f1, … are what a search found; name its folder, found=FOLDER.")
+        if not found and re.fullmatch(r"f\d+", str(given)):
+            what = "template" if key == "pattern" else key
+            why = "name its folder, found=FOLDER" if found is None else f"found= has none, pet search {what} finds some"
+            raise UserError(f"{key}={given}: f0, f1, … are what a search found; {why}.")
         if not known:
             raise UserError(f"{key}={given}: task '{task}' has none of its own; give one in full.")
         raise not_allowed(key, given, [*known, *others])

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar
 
-from pet_cli.config import files
+from pet_cli.config import files, registry
 from pet_cli.config.bounds import Settings, bounded, one_of
 from pet_cli.config.demonstrations import check_none
 from pet_cli.config.schema import ModelConfig, PetConfig
@@ -54,7 +54,11 @@ class Search(Settings):
     def check_run(self, what: str, config: PetConfig) -> None:
         """Raises `UserError` where the search does not go with what is wanted, or with the run's settings."""
         if what not in self.finds:
-            raise UserError(f"search={self.name} finds {choices(self.finds)}: pet search {self.finds[0]}.")
+            others = [name for name in registry.SEARCHES if what in registry.settings_class("search", name).finds]
+            raise UserError(
+                f"search={self.name} finds a {self.finds[0]}, pet search {self.finds[0]}; a {what} is found by "
+                f"search={choices(others)}."
+            )
         if self.minutes is None and not self.ends:
             raise UserError(f"search={self.name} has no end of its own: give search.minutes or search.steps.")
         if not config.method.tunes or not config.tuning.uses_prompt:
