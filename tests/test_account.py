@@ -66,6 +66,14 @@ def test_the_command_that_a_run_proposes_is_the_run_as_a_sweep(capsys: pytest.Ca
     assert command == f"pet train -m {' '.join(SMALL)} tuning=classifier seed=13,21,42", "it reads no pattern"
 
 
+def test_examples_that_are_only_shown_trained_nothing() -> None:
+    found, steps = {"n_train": 8, "train_counts": {"a": 4, "b": 4}}, {"steps": 3}
+    runs = ((0, found), (1, found), (1, found | steps))
+    told = [account._trained({"demonstrations": {"per_label": n}}, own, {}) for n, own in runs]
+    on = "4 examples of each of 2 labels"
+    assert told == [on, f"nothing: demonstrations of {on}", f"{on}, 3 steps"]
+
+
 def test_the_mark_is_left_out_on_request_and_changes_nothing(in_tmp: Path) -> None:
     for name, baseline in (("with", "true"), ("without", "false")):
         assert main(["train", *SMALL, f"baseline={baseline}", f"hydra.run.dir={name}"]) == 0

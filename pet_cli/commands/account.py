@@ -33,7 +33,7 @@ def lines(folder: Path, further: bool = True) -> list[str]:
         ("model", _model(config, metrics)),
         ("template", metrics.get("template")),
         ("words", _words(metrics.get("words") or {})),
-        ("trained", _trained(metrics, timing)),
+        ("trained", _trained(config, metrics, timing)),
         (task_metrics.score(metrics)[0], _score(metrics)),
         ("beside", _beside(metrics)),
         ("members", _members(metrics)),
@@ -110,7 +110,7 @@ def _words(words: Mapping[str, Iterable[str]]) -> str:
     return " · ".join(f"{label}: {', '.join(own)}" for label, own in words.items())
 
 
-def _trained(metrics: Mapping[str, Any], timing: Mapping[str, Any]) -> str:
+def _trained(config: Mapping[str, Any], metrics: Mapping[str, Any], timing: Mapping[str, Any]) -> str:
     seconds = timing.get("seconds", {})
     total = f"{seconds['total']:.0f} s in all" if "total" in seconds else ""
     if not metrics.get("n_train"):
@@ -124,7 +124,8 @@ def _trained(metrics: Mapping[str, Any], timing: Mapping[str, Any]) -> str:
     else:
         on = f"{metrics['n_train']} examples"
     if not metrics.get("steps"):
-        return f"{on}; {total}".rstrip("; ")
+        of = "nothing: demonstrations of " if (config.get("demonstrations") or {}).get("per_label") else ""
+        return f"{of}{on}; {total}".rstrip("; ")
     train = f" in {seconds['train']:.0f} s" if "train" in seconds else ""
     return f"{on}, {metrics['steps']} steps{train}" + (f"; {total}" if total else "")
 

@@ -23,6 +23,7 @@ from pet_cli.config.resolve import labels
 from pet_cli.errors import UserError
 from pet_cli.prompts.template import Text, source_of
 from pet_cli.search.base import Candidate, Search
+from pet_cli.search.bench import Spent
 from pet_cli.search.corpus import lines, text_files
 from pet_cli.verbalizers.words import parse_words
 
@@ -54,8 +55,16 @@ class Mining(Search):
     """Proposes the contexts that are commonest with the words of all labels."""
 
     def run(self) -> None:
-        counts = self.count(self._lines())
-        self.bench.score(self.candidates(counts))
+        found = list(self.candidates(self.count(self._lines())))
+        if not found:
+            if self.bench.left < self.bench.seconds / 2:
+                raise Spent("minutes")
+            told = "; ".join(f"{label}: {next(iter(own))} …" for label, own in self.words.items())
+            raise UserError(
+                f"search=mining: nothing stands around words of several labels ({told}) in this text; give more of it, "
+                "search.corpus=FOLDER."
+            )
+        self.bench.score(found)
 
     def _lines(self) -> Iterable[str]:
         if self.settings.corpus is not None:
