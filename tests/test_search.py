@@ -254,6 +254,11 @@ def test_a_mistake_is_answered_in_a_line(
     assert all(word in said for word in words), said
 
 
+def test_it_has_to_be_said_what_is_searched_for() -> None:
+    told = "pet: pet search template or pet search verbalizer; pet list searches names the ways."
+    assert pet("search") == (2, f"{told}\n")
+
+
 def test_the_folder_of_something_else_is_left_alone(searched: Searched, tmp_path: Path) -> None:
     (tmp_path / "found").mkdir()
     (tmp_path / "found" / "mine.txt").write_text("")

@@ -23,6 +23,9 @@ _FOLDER = "hydra.run.dir"
 
 def search(what: str | None, overrides: Sequence[str], config_dir: str | None = None) -> int:
     """Searches and prints the best; going on in the folder where the same search has stopped."""
+    if what is None:
+        asked = " or ".join(f"pet search {one}" for one in WHAT)
+        raise UserError(f"{asked}; pet list searches names the ways.")
     if what not in WHAT:
         raise not_allowed("pet search", what, WHAT)
     if sweep := next((one for one in overrides if one in ("-m", "--multirun")), None):
