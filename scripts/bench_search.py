@@ -11,21 +11,24 @@ import argparse
 import tempfile
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 from unittest.mock import patch
 
 SEARCHES = {"rules": "template", "edits": "template", "petal": "verbalizer"}
-_CANDIDATES, _FINALISTS = 24, 4
+_CANDIDATES, _FINALISTS = 16, 2
 
 
 def searches(options: argparse.Namespace) -> list[tuple[str, str, str]]:
     """Each search, whole, against its parts."""
     from pet_cli.commands.compose import compose
+    from pet_cli.config.build import option
 
     own = [f"data.path={options.data}"] if options.data else []
     config = compose([f"task={options.task}", "tuning=head", f"model.name={options.model}", *own])
-    _searched("rules", config, candidates=1)  # what is done once in a process is not counted
+    zero_shot = replace(config, tuning=option("tuning", "zero_shot"))
+    _searched("rules", zero_shot, candidates=1)  # what is done once in a process is not counted
     return [row for name in SEARCHES for row in _beside_its_parts(name, config)]
 
 
@@ -70,7 +73,7 @@ def _beside_its_parts(name: str, config: Any) -> list[tuple[str, str, str]]:
     tokenising = _seconds(lambda: [learner.encoder.encode(split.rows) for learner in learners])
     different = list({(*prompt.ids, *prompt.types): prompt for prompt in read}.values())
     forward = _seconds(lambda: _forward(lm, different))
-    words = _seconds(lambda: [word_scores(lm, states, None).log_softmax(dim=-1) for states in asked])
+    words = _seconds(lambda: _words(lm, asked))
     best = [one for one in used if "head" in one.scores]
     parts = scores.folds(config, split, bench.settings.folds)
     heads = sum(_heads(one.candidate.within(bench.ways["head"]), session, split, parts) for one in best)
@@ -96,6 +99,15 @@ def _forward(lm: Any, prompts: list[Any]) -> None:
     with torch.inference_mode():
         for places in buckets([len(prompt.ids) for prompt in prompts], 32):
             lm.encode(lm.collate([prompts[place] for place in places]))
+
+
+def _words(lm: Any, asked: list[Any]) -> None:
+    """The scores of the whole vocabulary at some masks."""
+    import torch
+
+    with torch.inference_mode():
+        for states in asked:
+            lm.word_scores(states, None).log_softmax(dim=-1)
 
 
 def _heads(config: Any, session: Any, split: Any, parts: list[list[int]]) -> float:
