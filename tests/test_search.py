@@ -9,6 +9,7 @@ import shutil
 from collections import Counter
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -16,6 +17,7 @@ import torch
 import yaml
 from goldens import CONF, DATA, HERE, Searched, World, contents, pet, read, read_rows
 
+from pet_cli.base.progress import Progress
 from pet_cli.config import registry, resolve
 from pet_cli.config.build import build, option
 from pet_cli.config.schema import PetConfig
@@ -26,10 +28,12 @@ from pet_cli.prompts.template import Template
 from pet_cli.runs.session import Session
 from pet_cli.search import phrases, scores
 from pet_cli.search.base import Candidate, Looked
-from pet_cli.search.bench import Bench
+from pet_cli.search.bench import Bench, Scored
 from pet_cli.search.edits import Edits
 from pet_cli.search.mining import Mining, contexts, joints
 from pet_cli.search.rules import Rules
+from pet_cli.search.run import _cross_validate
+from pet_cli.search.scores import Score
 
 MEALS, PAIRS = (build({"task": task}, {}, str(CONF)) for task in ("meals", "pairs"))
 
@@ -114,6 +118,22 @@ def test_the_same_command_goes_on(
 
 def interrupted(*given: Any) -> Any:
     raise KeyboardInterrupt
+
+
+def test_the_best_found_and_the_best_hand_written_are_cross_validated_first() -> None:
+    hand_written = (False, True, True, False, True)
+    known = [
+        Scored(Candidate(f"{place}", "", own), {"zero_shot": Score(place, 0)}) for place, own in enumerate(hand_written)
+    ]
+    order: list[str] = []
+    bench: Any = SimpleNamespace(
+        ways={"head": None},
+        ranked=lambda: known,
+        context=SimpleNamespace(progress=Progress(enabled=False)),
+        cross_validate=lambda one, way: order.append(one.candidate.written),
+    )
+    _cross_validate(bench, option("search", "rules", finalists=2))
+    assert order == ["3", "4", "0", "2", "1"]
 
 
 def test_the_folder_of_a_search_follows_from_its_settings_but_for_its_budget(

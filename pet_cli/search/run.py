@@ -154,7 +154,8 @@ def _cross_validate(bench: Bench, settings: Settings) -> None:
         ranked = sorted(bench.ranked(), key=lambda one: one.by(before), reverse=True)
         best = [one for one in ranked if not one.candidate.hand_written][:most]
         marks = [one for one in ranked if one.candidate.hand_written]
-        chosen = [*best, *(marks if way == "head" else marks[:1])]
+        # The best of both come first: where the budget ends early, there is something to compare.
+        chosen = [*best[:1], *marks[:1], *best[1:], *(marks[1:] if way == "head" else [])]
         with bench.context.progress.stage(way, len(chosen)) as advance:
             for one in chosen:
                 bench.cross_validate(one, way)
