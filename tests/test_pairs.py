@@ -171,6 +171,27 @@ def test_a_batch_has_each_first_piece_with_a_second_of_each_kind(corpus: Path) -
         assert row[types == 1].tolist() in [[*make.corpus.ids[start:stop], sep] for start, stop in seconds]
 
 
+def test_beside_windows_whose_middles_are_told_pairs_stay_whole(corpus: Path) -> None:
+    make = batches(corpus, "--relations", "3", "--mask", "window", "--window", "5", "--mask-split", "100/0/0")
+    batch = make(np.arange(12), np.random.default_rng(1))
+    [plain] = whole_pairs(make, [np.arange(12)])
+    pairs, windows = batch["input_ids"].split(12)
+    assert batch["relation"].tolist() == plain["relation"].tolist() == [0, 1, 2] * 4
+    assert len(windows) == 12 and make.tokenizer.mask_token_id not in pairs
+    assert (pairs[:, 0] == make.tokenizer.cls_token_id).all() and (batch["token_type_ids"][:12].sum(1) > 4).all()
+    places = batch["chosen"].reshape(-1, 1)
+    assert torch.equal(places // pairs.shape[1], torch.arange(12, 24).reshape(-1, 1))  # one in each window alone
+    assert (windows.flatten()[batch["chosen"] - pairs.numel()] == make.tokenizer.mask_token_id).all()
+    whole = windows.flatten()
+    whole[batch["chosen"] - pairs.numel()] = batch["targets"]
+    for number, row in enumerate(whole.reshape(windows.shape).tolist()):
+        first = make.corpus.ids[slice(*make.corpus.blocks[number // 3])].tolist()
+        assert row[1:6] in [first[i : i + 5] for i in range(len(first) - 4)]
+    model = new_model(make.tokenizer, make.args)
+    losses, (words, related) = losses_and_scores(scores, model, batch, make.args)
+    assert (len(words), len(related), len(losses)) == (12, 12, 2)
+
+
 def test_recalls_by_hand() -> None:
     wanted, predicted = np.array([0, 0, 1, 1, 1, 2]), np.array([0, 1, 1, 1, 0, 0])
     assert recalls(predicted, wanted, 3) == pytest.approx(

@@ -93,7 +93,8 @@ def scores(model: Any, batch: Batch) -> tuple[torch.Tensor, torch.Tensor | None]
     else:
         states = model.bert(**inputs)
         logits = model.cls.predictions(states.last_hidden_state.flatten(0, 1)[batch["chosen"]])
-        related = relation_scores(model, states.pooler_output) if "relation" in batch else None
+        if "relation" in batch:  # of the first rows: windows, which stand in none, come behind the pairs
+            related = relation_scores(model, states.pooler_output[: len(batch["relation"])])
     return logits, related
 
 

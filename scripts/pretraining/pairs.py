@@ -230,7 +230,8 @@ def blocks_of(
 class PairBatches(MaskedBatches):
     """As `MaskedBatches`, of pairs, with relation [B]: an index of `RELATIONS`. A first piece stands in a batch with a
     second one of each kind, so that nothing is learned of first pieces alone; of the rows that leaves the first half or
-    third."""
+    third. With --mask window the pairs stay whole, and behind them stand as many windows of first pieces, whose middles
+    are to be told: then the relation is that of the first B rows."""
 
     corpus: PairCorpus
 
@@ -251,12 +252,22 @@ class PairBatches(MaskedBatches):
             first, second = self.pair(block, relation, rng)
             texts.append(np.concatenate([cls, first, sep, second, sep]))
             segments.append(np.arange(len(texts[-1])) >= len(first) + 2)
+        if self.args.mask == "window":
+            texts += [np.concatenate([cls, *self.segments(block, rng), sep]) for block in rows]
+            segments += [np.zeros(len(text)) for text in texts[len(rows) :]]
         return self.masked(texts, segments, rng) | to_batch(relation=relations)
+
+    def choose(self, ids: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+        """Which tokens are to be told [B, L]; with --mask window those of the second half of the rows."""
+        if self.args.mask != "window":
+            return super().choose(ids, rng)
+        pairs = len(ids) // 2
+        return np.concatenate([np.zeros_like(ids[:pairs], dtype=bool), super().choose(ids[pairs:], rng)])
 
 
 def whole_pairs(make: PairBatches, tables: Iterable[np.ndarray]) -> Iterator[Batch]:
     """A batch of pairs for each table of block numbers [B], with next to no word hidden."""
-    args = argparse.Namespace(**(vars(make.args) | {"mask_rate": 0.0}))
+    args = argparse.Namespace(**(vars(make.args) | {"mask": "tokens", "mask_rate": 0.0}))
     plain = PairBatches(make.corpus, make.tokenizer, args)
     rng = np.random.default_rng([args.seed, 6])
     return (plain(rows, rng) for rows in tables)
