@@ -196,3 +196,18 @@ def test_the_plot_has_every_line_in_its_eras_colour() -> None:
     for colour in ladder_plot.HUES.values():
         assert colour.lower() in picture.svg and colour.lower() not in page  # the page's own colours, light or dark
     assert picture.width >= 1000
+
+
+def test_the_plot_is_drawn_on_a_dark_ground_too() -> None:
+    colours = {colour.lower() for colour in (*drawing.DARK, *ladder_plot.HUES.values())}
+    series = [Series(era, era, [4, 16], [0.5, 0.6], [0.1, 0.02], [0.02, 40]) for era in eras.ERAS]
+    picture = ladder_plot.ladder("ladder-1", "Caption.", series, 0, "accuracy")
+    light, dark = picture.svg, picture.dark[0] if picture.dark else ""
+    assert all(colour not in dark for colour in colours) and drawing.DARK[drawing.INK] in dark
+    assert sum(colour in light for colour in colours) == len(colours) - 1  # of all but a bar's number
+    assert dark.count("<path") == light.count("<path")
+
+
+def test_seconds_far_apart_have_few_marks_and_near_ones_some() -> None:
+    assert drawing.log_ticks(0.0006, 400, most=4) == pytest.approx([0.01, 1, 100])
+    assert drawing.log_ticks(1.2, 9, most=4) == pytest.approx([2, 5])

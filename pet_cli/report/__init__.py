@@ -33,9 +33,11 @@ def write_report(folders: Sequence[Path], out: Path | None = None) -> Path:
     report = document(study)
     out = folders[0] / "report" if out is None else out
     for picture in report.pictures():
-        write_text(out / f"{picture.name}.svg", picture.svg)
-        with atomic(out / f"{picture.name}.png") as temporary:
-            temporary.write_bytes(picture.png)
+        for mark, drawn in (("", (picture.svg, picture.png)), ("-dark", picture.dark)):
+            if drawn is not None:
+                write_text(out / f"{picture.name}{mark}.svg", drawn[0])
+                with atomic(out / f"{picture.name}{mark}.png") as temporary:
+                    temporary.write_bytes(drawn[1])
     write_text(out / "table.tex", latex.table(result_table(study)))
     write_text(out / "report.md", markdown.render(report))
     write_text(out / "index.html", page.render(report))

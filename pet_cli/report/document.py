@@ -47,6 +47,7 @@ class Picture:
         name: of its files, without their ending.
         alt: what it shows, for those who cannot see it.
         width: in CSS pixels, where there is room.
+        dark: the drawing on a dark ground, SVG and PNG, of one that may go on slides.
     """
 
     name: str
@@ -55,6 +56,7 @@ class Picture:
     svg: str
     png: bytes
     width: int
+    dark: tuple[str, bytes] | None = None
 
 
 @dataclass(frozen=True)

@@ -18,6 +18,7 @@ import matplotlib as mpl
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.colors import is_color_like, to_hex, to_rgba
 from matplotlib.figure import Figure
 
 from pet_cli.report.document import Picture
@@ -31,6 +32,9 @@ INK, MUTED, GRID, PAPER, ON_BAR = "#1f2933", "#5d6873", "#dde2e7", "#fffffe", "#
 _VARIABLES = {INK: "var(--ink)", MUTED: "var(--muted)", GRID: "var(--line)", PAPER: "none", ON_BAR: "var(--on)"} | {
     colour.lower(): f"var(--c{number})" for number, colour in enumerate(COLOURS)
 }
+# The same on a dark ground; the hues light enough to stand out there.
+DARK = {INK: "#e3e8ed", MUTED: "#9ca8b4", GRID: "#333b44", PAPER: "#15191e", ON_BAR: "#10151a"}
+DARK_COLOURS = ("#7FB0E0", "#FF8F9A", "#5CBB6C", "#DACB5B", "#74CCE6", "#D97DB4", "#A9A9A9", "#E39B59")
 WIDTH = 4.3
 
 _STYLE: Any = {
@@ -62,17 +66,52 @@ _STYLE: Any = {
 
 
 def draw(
-    name: str, alt: str, caption: str, width: float, height: float, paint: Callable[[Figure, Axes], None]
+    name: str,
+    alt: str,
+    caption: str,
+    width: float,
+    height: float,
+    paint: Callable[[Figure, Axes], None],
+    dark: bool = False,
 ) -> Picture:
-    """Draws one picture, as PNG and SVG."""
+    """Draws one picture, as PNG and SVG.
+
+    Args:
+        dark: whether also on a dark ground.
+    """
     with mpl.rc_context(_STYLE):
         figure = Figure(figsize=(width, height), layout="constrained")
         FigureCanvasAgg(figure)
         paint(figure, figure.add_subplot())
-        svg, png = io.StringIO(), io.BytesIO()
-        figure.savefig(svg, format="svg", metadata={"Date": None, "Title": alt})
-        figure.savefig(png, format="png", dpi=160)
-    return Picture(name, alt, caption, svg.getvalue(), png.getvalue(), round(width * 96 * 1.2))
+        svg, png = _saved(figure, alt)
+        at_night = None
+        if dark:
+            _darken(figure)
+            at_night = _saved(figure, alt)
+    return Picture(name, alt, caption, svg, png, round(width * 96 * 1.2), at_night)
+
+
+def _saved(figure: Figure, alt: str) -> tuple[str, bytes]:
+    svg, png = io.StringIO(), io.BytesIO()
+    figure.savefig(svg, format="svg", metadata={"Date": None, "Title": alt})
+    figure.savefig(png, format="png", dpi=160)
+    return svg.getvalue(), png.getvalue()
+
+
+def _darken(figure: Figure) -> None:
+    """Gives whatever is drawn the dark ground's colours, as light or strong as it was."""
+    there = {old.lower(): new for old, new in (DARK | dict(zip(COLOURS, DARK_COLOURS, strict=True))).items()}
+
+    def dark(colour: Any) -> Any:
+        *_, alpha = to_rgba(colour)
+        return to_rgba(there.get(to_hex(colour), colour), alpha)
+
+    for artist in figure.findobj():
+        for part in ("color", "facecolor", "edgecolor", "markerfacecolor", "markeredgecolor"):
+            now = getattr(artist, f"get_{part}", None)
+            if now is not None:
+                colour = now()
+                getattr(artist, f"set_{part}")(dark(colour) if is_color_like(colour) else [dark(own) for own in colour])
 
 
 def embedded(picture: Picture) -> str:
@@ -131,12 +170,14 @@ def legend_height(series: Sequence[str]) -> float:
     return 0.2 * -(-len(series) // legend_columns(series)) + 0.1 if len(series) > 1 else 0.0
 
 
-def log_ticks(low: float, high: float) -> list[float]:
-    """Round numbers in a range: 1, 2, 5 of each power of ten, or the powers alone where those would crowd."""
+def log_ticks(low: float, high: float, most: int = 7) -> list[float]:
+    """Round numbers in a range: 1, 2, 5 of each power of ten, or the powers alone, every other, where those would
+    crowd."""
     first, last = int(np.floor(np.log10(low))), int(np.ceil(np.log10(high)))
-    for steps in ((1, 2, 5), (1, 3), (1,)):
-        places = [step * 10.0**power for power in range(first, last + 1) for step in steps]
+    for steps, every in (((1, 2, 5), 1), ((1, 3), 1), ((1,), 1), ((1,), 2), ((1,), 3)):
+        powers = [power for power in range(first, last + 1) if power % every == 0]
+        places = [step * 10.0**power for power in powers for step in steps]
         inside = [place for place in places if low <= place <= high]
-        if len(inside) <= 7:
+        if len(inside) <= most:
             break
     return inside

@@ -102,7 +102,8 @@ def ladder_section(study: Study) -> Section | None:
         "Points of crossing are interpolated between the means, on the logarithm of the number of labels; within "
         "noise is where the bands of one standard deviation overlap. What learns nothing holds at any number of "
         "labels. Seconds are those of encoding and training; a frozen model's states that an earlier run of the sweep "
-        "has computed cost nothing."
+        "has computed cost nothing. The plot's files lie beside this page; those with "
+        "-dark in their names are for dark slides."
     )
     return Section("ladder", "The ladder", [*blocks, Text(note, note=True)])
 
@@ -349,8 +350,12 @@ def _rung_table(climb: Climb) -> Table:
     for rung in climb.rungs:
         cells = [wording.mean_std(rung.scores[size]) if size in rung.scores else "–" for size in sizes]
         seconds = [value for value in rung.seconds.values() if value > 0]
-        spent = f"{min(seconds):.1f} to {max(seconds):.1f}" if len(seconds) > 1 else f"{sum(seconds):.1f}"
-        rows.append((rung.name, ERAS[rung.era], *cells, spent if seconds else "0"))
+        spent = " to ".join(dict.fromkeys(_spent(one) for one in (min(seconds), max(seconds)))) if seconds else "0"
+        rows.append((rung.name, ERAS[rung.era], *cells, spent))
     columns = ("rung", "era", *(_shown(size) for size in sizes), "seconds of training")
     numeric = frozenset(range(2, len(columns)))
     return Table(f"{climb.prefix}Every rung by the number of labels", columns, tuple(rows), numeric=numeric)
+
+
+def _spent(seconds: float) -> str:
+    return f"{seconds:.1f}" if seconds >= 0.05 else f"{seconds:.3f}"

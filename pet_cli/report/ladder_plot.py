@@ -152,9 +152,8 @@ def ladder(name: str, caption: str, rungs: Sequence[Series], everything: float, 
         + ", ".join(f"{score:.3f} at {_size(size)}" for size, score in zip(one.sizes, one.scores, strict=True))
         for title, one in zip(names, rungs, strict=True)
     ]
-    return drawing.draw(
-        name, f"{y_label} by number of labels. {'; '.join(spoken)}", caption + key, _WIDTH, height, paint
-    )
+    alt = f"{y_label} by number of labels. {'; '.join(spoken)}"
+    return drawing.draw(name, alt, caption + key, _WIDTH, height, paint, dark=True)
 
 
 def _size(size: float) -> str:
@@ -232,7 +231,7 @@ def _cost(
             axes.plot(seconds, [row] * len(seconds), color=colour, marker=_MARKERS[one.era], markersize=4, linestyle="")
         else:
             axes.text(low * 1.1, row, "nothing trains", color=drawing.MUTED, va="center", fontsize=7.8)
-    ticks = [10.0**power for power in range(math.ceil(math.log10(low)), math.floor(math.log10(high)) + 1)]
+    ticks = drawing.log_ticks(low, high, most=4)
     axes.xaxis.set_major_locator(NullLocator())
     axes.xaxis.set_minor_locator(NullLocator())
     axes.set_xticks(ticks, [f"{tick:g}" for tick in ticks])

@@ -8,12 +8,11 @@ from pet_cli.report import drawing
 from pet_cli.report.document import Block, Bullets, Code, Document, Figures, Picture, Section, Table, Text
 
 _LIGHT = " ".join(f"--c{number}: {colour};" for number, colour in enumerate(drawing.COLOURS))
-# The same hues, light enough to stand out on a dark page.
-_DARK = ["#7FB0E0", "#FF8F9A", "#5CBB6C", "#DACB5B", "#74CCE6", "#D97DB4", "#A9A9A9", "#E39B59"]
+_DARK = " ".join(f"--c{number}: {colour};" for number, colour in enumerate(drawing.DARK_COLOURS))
 _SERIES = f"""\
 :root {{ {_LIGHT} --on: #ffffff; }}
 @media (prefers-color-scheme: dark) {{ :root {{
-  {" ".join(f"--c{number}: {colour};" for number, colour in enumerate(_DARK))} --on: #10151a; }} }}
+  {_DARK} --on: {drawing.DARK[drawing.ON_BAR]}; }} }}
 """
 _BROAD = 800
 _STYLE = """\
