@@ -91,6 +91,14 @@ def test_a_method_without_a_model_says_so(capsys: pytest.CaptureFixture[str]) ->
     assert "template" not in lines and "zero-shot" not in lines["beside"]
 
 
+def test_a_long_name_of_a_score_stands_apart_from_it(in_tmp: Path) -> None:
+    assert main(["train", "method=lexicon", "data.shots=0", "data.max_test=24"]) == 0
+    path = in_tmp / "outputs/latest/metrics.json"
+    path.write_text(json.dumps(json.loads(path.read_text()) | {"metric": "pearson", "score": 0.5}))
+    (line,) = [line for line in account.lines(path.parent) if line.startswith("Pearson correlation  0.500 (95 %")]
+    assert len(line) <= 80
+
+
 @pytest.mark.parametrize(
     ("found", "sentence"),
     [

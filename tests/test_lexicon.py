@@ -105,6 +105,7 @@ def test_a_folder_says_again_what_was_fitted_without_the_list(words: Path, world
         ("word\tlabel\ngood\tpositive\ngood\tnegative\n", "line 3: 'good' stands there for 'positive' too"),
         ("word\tlabel\n \tpositive\n", "line 2: the word is empty"),
         ("term\tlabel\ngood\tpositive\n", "no column 'word'"),
+        ("good\tpositive\n", "names the columns, word and label, and none follows"),
     ],
 )
 def test_a_broken_list_is_told_with_its_line(

@@ -64,6 +64,12 @@ def test_best_and_worst_are_told_with_their_distance() -> None:
     assert told == "Best pattern=p1 (0.850), worst pattern=p0 (0.600): a spread of 25.0 points."
 
 
+def test_all_examples_are_written_as_the_command_line_takes_them() -> None:
+    rows = [run("p0", 1, 0.5, 16), run("p0", 1, 0.9, None)]
+    told = summary.markdown(summary.summarise(rows), rows)
+    assert "\n| null | 0.900" in told and "Best data.shots=null (0.900), worst data.shots=16 (0.500)" in told
+
+
 def test_where_all_come_to_the_same_none_is_best() -> None:
     told = summary.spread(summary.summarise([run("p0", 1, 0.5), run("p1", 1, 0.5)]))
     assert told == "All 2 configurations come to the same, 0.500."

@@ -15,7 +15,7 @@ from pet_cli.runs import states, store
 from pet_cli.tasks import metrics as task_metrics
 
 WIDTH = 80
-_NAME = 10  # columns of the name in front of each line
+_NAME = 10  # columns of the name in front of each line; a longer one takes its own
 
 
 def lines(folder: Path, further: bool = True) -> list[str]:
@@ -43,9 +43,8 @@ def lines(folder: Path, further: bool = True) -> list[str]:
     if further:
         found += [("results", str(shown(folder))), ("next", _predict(config, folder)), ("", _sweep(config, folder))]
     whole = ("note", "results", "next", "")  # a part of a path or command is of no use
-    return [
-        f"{_titled(name):<{_NAME}}{text if name in whole else cut(text, WIDTH - _NAME)}" for name, text in found if text
-    ]
+    named = [(f"{_titled(name):<{_NAME - 2}}  ", name in whole, text) for name, text in found if text]
+    return [name + (text if as_it_is else cut(text, WIDTH - len(name))) for name, as_it_is, text in named]
 
 
 def shown(folder: Path) -> Path:

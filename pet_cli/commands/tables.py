@@ -56,7 +56,7 @@ def show_sweep(rows: Sequence[Mapping[str, Any]], configurations: Sequence[Mappi
     shown = summary.shown_metrics(rows)
     table = plain_table(*keys, *shown.values(), "n")
     for line in configurations:
-        cells = [str(line[key]) for key in keys]
+        cells = [summary.written(line[key]) for key in keys]
         table.add_row(*cells, *(summary.mean_std(line, metric) for metric in shown), str(line["n"]))
     out.print(table)
     sentence = summary.spread(configurations)

@@ -35,7 +35,7 @@ def read_lexicon(path: Path, labels: list[str]) -> Words:
     """The words of a list for some labels; other labels' words are left out.
 
     Raises:
-        UserError: a column that is not there, an empty word, one that two labels have, or a label without words.
+        UserError: no row, a column that is not there, an empty word, one of two labels, or a label without words.
     """
     found: Words = {}
     named: dict[str, None] = {}
@@ -51,6 +51,8 @@ def read_lexicon(path: Path, labels: list[str]) -> Words:
             continue
         if found.setdefault(words, labels.index(label)) != labels.index(label):
             raise UserError(f"{place}: '{row['word']}' stands there for '{labels[found[words]]}' too.")
+    if not named:
+        raise UserError(f"{path} holds no words: its first line names the columns, word and label, and none follows.")
     for index, label in enumerate(labels):
         if index not in found.values():
             near = nearest(label, named)

@@ -163,6 +163,11 @@ def settled(rows: Sequence[Mapping[str, Any]], key: str) -> bool:
     return all(seen.setdefault(str(line["rung"]), str(line.get(key))) == str(line.get(key)) for line in rows)
 
 
+def written(value: Any) -> str:
+    """A setting's value as the command line takes it."""
+    return "null" if value is None else str(value)
+
+
 def spread(summary: Sequence[Mapping[str, Any]]) -> str | None:
     """Best and worst configuration by mean score and their distance, in a sentence; None for several metrics."""
     scored = [line for line in summary if line["score_mean"] is not None]
@@ -172,7 +177,7 @@ def spread(summary: Sequence[Mapping[str, Any]]) -> str | None:
         return None
 
     def name(line: Mapping[str, Any]) -> str:
-        return " ".join(f"{key}={line[key]}" for key in keys)
+        return " ".join(f"{key}={written(line[key])}" for key in keys)
 
     best = max(scored, key=lambda line: line["score_mean"])
     worst = min(scored, key=lambda line: line["score_mean"])
@@ -232,7 +237,7 @@ def markdown(summary: Sequence[Mapping[str, Any]], rows: Sequence[Mapping[str, A
     lines.append("| " + " | ".join([*keys, *shown.values(), "n"]) + " |")
     lines.append("|" + "---|" * (len(keys) + len(shown) + 1))
     for line in summary:
-        cells = [*(str(line[key]) for key in keys), *(mean_std(line, metric) for metric in shown)]
+        cells = [*(written(line[key]) for key in keys), *(mean_std(line, metric) for metric in shown)]
         lines.append("| " + " | ".join([*cells, str(line["n"])]) + " |")
     sentence = spread(summary)
     lines += ["", sentence] if sentence else []
