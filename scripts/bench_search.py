@@ -27,6 +27,8 @@ def searches(options: argparse.Namespace) -> list[tuple[str, str, str]]:
 
     own = [f"data.path={options.data}"] if options.data else []
     config = compose([f"task={options.task}", "tuning=head", f"model.name={options.model}", *own])
+    task = config.task  # one template and one set of words that people wrote are marks enough
+    config = replace(config, task=replace(task, patterns=task.patterns[:1], verbalizers=task.verbalizers[:1]))
     zero_shot = replace(config, tuning=option("tuning", "zero_shot"))
     _searched("rules", zero_shot, candidates=1)  # what is done once in a process is not counted
     return [row for name in SEARCHES for row in _beside_its_parts(name, config)]
