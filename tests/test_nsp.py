@@ -123,6 +123,10 @@ def test_a_run_is_saved_asked_and_said_again(world: World, related: Path, tmp_pa
     run = world.train(tmp_path / "run", "method=nsp", *prior)
     metrics = read(run / "metrics.json")
     assert metrics["relations"] == ["entailment", "contradiction"] and metrics["cut"] == read(run / "cut.json")["cut"]
+    account = read(run / "account.json")
+    assert (
+        " | " in account["template"] and "[MASK]" in account["template"] and set(account["words"]) == {"tasty", "bland"}
+    )
     tested, texts = read_rows(run / "predictions.jsonl"), read_rows(DATA / "meals" / "test.jsonl")
     code, said = pet("predict", str(run), "--text", texts[0]["text"])
     answer = json.loads(said)

@@ -6,7 +6,7 @@ import string
 from collections.abc import Mapping
 
 from pet_cli.config.method import RELATIONS, NspSettings
-from pet_cli.config.resolve import labels, prompt_template, verbalizer_words
+from pet_cli.config.resolve import input_template, labels, prompt_template, verbalizer_words
 from pet_cli.config.schema import PetConfig
 from pet_cli.errors import UserError, choices, not_allowed
 from pet_cli.prompts.template import Border, Field, Mask, Part, Template, Text, source_of
@@ -33,6 +33,11 @@ def asks_labels(config: PetConfig) -> bool:
     if settings.second is not None:
         return settings.second == "labels"
     return settings.relations is None and not all(_by_name(label) for label in labels(config))
+
+
+def asked(config: PetConfig) -> Template:
+    """What is read: the template with its border, a label's word at its mask, or the task's two sentences."""
+    return bordered(prompt_template(config)) if asks_labels(config) else input_template(config)
 
 
 def relations(config: PetConfig) -> dict[str, tuple[str, ...]]:

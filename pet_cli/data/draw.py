@@ -37,8 +37,7 @@ def draw(config: PetConfig, splits: Mapping[str, Split]) -> dict[str, Split]:
     else:
         unlabeled = splits.get("unlabeled")
     if unlabeled:
-        few = capped(unlabeled.examples, wanted.max_unlabeled, wanted.seed)
-        drawn["unlabeled"] = Split("unlabeled", tuple(few), notes=unlabeled.notes)
+        drawn["unlabeled"] = _few(config, unlabeled)
     return drawn
 
 
@@ -59,8 +58,7 @@ def draw_to_search(config: PetConfig, splits: Mapping[str, Split]) -> dict[str, 
         )
     drawn = {"train": Split("train", tuple(sample))}
     unlabeled = _unlabeled(config, splits, drawn) or Split("unlabeled", ())
-    few = capped(unlabeled.examples, wanted.max_unlabeled, wanted.seed)
-    return {**drawn, "unlabeled": Split("unlabeled", tuple(few), notes=unlabeled.notes)}
+    return {**drawn, "unlabeled": _few(config, unlabeled)}
 
 
 def draw_for_choice(config: PetConfig, splits: Mapping[str, Split]) -> dict[str, Split]:
@@ -127,6 +125,16 @@ def _with_leaks(test: Split, learned: Sequence[Example]) -> Split:
     same = sum(text_key(example.fields) in known for example in test.examples)
     note = (f"{same} of {len(test)} test texts also stand among the training or development examples",) if same else ()
     return Split(test.name, test.examples, notes=test.notes + note)
+
+
+def _few(config: PetConfig, unlabeled: Split) -> Split:
+    """At most `data.max_unlabeled` of the unlabeled texts; the last note says where they are from, and how many are
+    taken."""
+    few = tuple(capped(unlabeled.examples, config.data.max_unlabeled, config.data.seed))
+    notes = unlabeled.notes
+    if notes and len(few) < len(unlabeled):
+        notes = (*notes[:-1], f"{notes[-1]}, {len(few)} of them taken (data.max_unlabeled)")
+    return Split("unlabeled", few, notes=notes)
 
 
 def _unlabeled(config: PetConfig, splits: Mapping[str, Split], drawn: Mapping[str, Split]) -> Split | None:

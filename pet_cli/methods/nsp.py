@@ -96,10 +96,9 @@ class NspMethod(Method):
     def _columns(self) -> list[Callable[[Split], np.ndarray]]:
         """For each label, what gives its scores `[examples]`: log-probabilities."""
         if nsp.asks_labels(self.config):
-            template = nsp.bordered(resolve.prompt_template(self.config))
             words = resolve.verbalizer_words(self.config)
-            return [self._of_words(template, words[label]) for label in self.labels]
-        pair = resolve.input_template(self.config)
+            return [self._of_words(nsp.asked(self.config), words[label]) for label in self.labels]
+        pair = nsp.asked(self.config)
         return [self._of_relations(pair, label, own) for label, own in nsp.relations(self.config).items()]
 
     def _of_words(self, template: Template, words: Mapping[str, float]) -> Callable[[Split], np.ndarray]:

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from pet_cli.config import resolve
+from pet_cli.config import nsp, resolve
 from pet_cli.config.schema import PetConfig
 from pet_cli.data.examples import Split
 from pet_cli.prompts.template import fill
@@ -40,10 +40,11 @@ def account(
             "zero_shot": None if zero_shot is None else score(config, test, zero_shot),
         },
     }
-    if resolve.uses_prompt(config):
+    pairs = config.method.asks_pairs
+    if resolve.uses_prompt(config) or pairs:
         shown = splits["train"].examples[0] if splits.get("train") else test.examples[0]
-        found["template"] = fill(resolve.prompt_template(config), shown.fields)
-        if config.task.target != "choice":
+        found["template"] = fill(nsp.asked(config) if pairs else resolve.prompt_template(config), shown.fields)
+        if nsp.asks_labels(config) if pairs else config.task.target != "choice":
             found["words"] = {label: list(words) for label, words in resolve.verbalizer_words(config).items()}
     return found
 
