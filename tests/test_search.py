@@ -188,6 +188,7 @@ def test_a_sweep_compares_them_with_the_hand_written(world: World, found: Path, 
     )
     assert code == 0, said
     assert len(list((tmp_path / "sweep").glob("*/metrics.json"))) == 2
+    assert f"found={found}" in (tmp_path / "sweep" / "summary.md").read_text(), "a search is known by its folder"
 
 
 def test_an_ensemble_takes_them(world: World, found: Path, tmp_path: Path) -> None:

@@ -73,8 +73,8 @@ def table(folders: Sequence[Path]) -> list[dict[str, Any]]:
         line: dict[str, Any] = {"run": r["folder"].name, "path": str(r["folder"])}
         first = ["rung"] if "rung" in keys else []
         for key in dict.fromkeys(["task", *first, *_FIRST, *keys]):
-            # A group is known by the file that was chosen, else by the name it gives itself.
-            chosen = r["overrides"].get(key) if key in GROUPS or not config else None
+            # A group is known by the file that was chosen, else by the name it gives itself; a search by its folder.
+            chosen = r["overrides"].get(key) if key in (*GROUPS, "found") or not config else None
             value = select(config, key)
             if chosen is not None and value != "none":  # where a method has no such thing, whatever was chosen
                 value = chosen
