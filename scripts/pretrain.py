@@ -160,6 +160,10 @@ def parse(argv: Sequence[str] | None) -> argparse.Namespace:
     add("--soft-batch", type=count, default=32, help="prompts in a step; default 32")
     add("--soft-weight", type=number(0), default=1.0, help="of their loss beside that of the masks; default 1")
     add("--soft-sharpness", type=number(0.1), default=2.0, help="the larger model's scores times this; default 2")
+    text = "of how words of two poles stand to one another, beside --soft-weight's loss; default 2"
+    add("--lean-weight", type=number(0), default=2.0, help=text)
+    text = "how far the words of two poles are to part: by this many nats at a standard deviation; default 1.5"
+    add("--lean-sharpness", type=number(0.1), default=1.5, help=text)
 
     add = parser.add_argument_group("training").add_argument
     add("--steps", type=count, help="default: one pass over the corpus, unless --minutes is given")

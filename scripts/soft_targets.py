@@ -6,13 +6,15 @@
 A decoder-only model reads a sentence and goes on after " It was", " In short:" and the like. The log-probability of
 each word of the smaller model's vocabulary, less its mean over all sentences or those of its file (so that no word is
 likelier by itself, as in Zhao et al. 2021), and averaged over the prompts, says what the sentence makes of the word:
-the distillation of Hinton et al. (2015), of a prompt's mask alone. No label is seen, and no text of a data set:
-`--avoid` its test files.
+the distillation of Hinton et al. (2015), of a prompt's mask alone. Where the prompts' file names `poles`, words for
+one side and for the other, it also says to which side a sentence leans. A kind of prompt that is the student's `own` is
+answered by the student as it is, so that it keeps these answers while it learns the others. No label is seen, and no
+text of a data set: `--avoid` its test files.
 
     python scripts/soft_targets.py corpus/ targets/ --teacher smollm2/ --student models/small
     python scripts/pretrain.py corpus/ models/better --init-from models/small --soft-targets targets/
 
-In shapes: N sentences, A prompts, W words that are one token for both models, K of them kept, L tokens.
+In shapes: N sentences, A prompts, W words that are one token for both models, K of them kept, L tokens, P words a pole.
 """
 
 from __future__ import annotations
@@ -38,20 +40,32 @@ PROMPTS = Path(__file__).parent / "pretraining" / "prompts.json"
 SHORTEST, LONGEST = 4, 45  # words of a sentence that is taken
 MOST_TOKENS = 60  # of a sentence, for the larger model
 TOKENS_AT_ONCE = 2400
+PREFERRED = 0.6  # of the sentences, where --prefer is given
 
 
-def sentences(lines: list[str], number: int, rng: random.Random) -> list[str]:
-    """So many sentences from anywhere in a file, each as a reader would write it."""
-    found = []
+def sentences(
+    lines: list[str], number: int, rng: random.Random, end: str = "", prefer: set[str] | None = None
+) -> list[str]:
+    """So many sentences from anywhere in a file, each as a reader would write it.
+
+    Args:
+        end: how each of them ends, such as a question mark.
+        prefer: words, of which PREFERRED of the sentences have one, as far as there are such.
+    """
+    wanted = {True: round(PREFERRED * number), False: number} if prefer else {False: number}
+    found: dict[bool, list[str]] = {kind: [] for kind in wanted}
     for line in rng.sample(lines, len(lines)):
         parts = [part for part in re.split(r"(?<=[.!?])\s+", line) if SHORTEST <= len(part.split()) <= LONGEST]
+        parts = [part for part in parts if part.endswith(end)]
         for part in rng.sample(parts, min(len(parts), max(1, 2 * number // len(lines)))):
             text = re.sub(r" (?=[,.;:!?]|n't|'(?:s|re|ve|ll|d|m)\b)", "", part)
             text = text[0].upper() + text[1:]
-            found.append(text if text[-1] in ".!?\"'" else text + ".")
-        if len(found) >= number:
+            kind = bool(prefer) and not prefer.isdisjoint(re.findall(r"[a-z'-]+", text.lower()))
+            found[kind].append(text if text[-1] in ".!?\"'" else text + ".")
+        if all(len(found[kind]) >= most for kind, most in wanted.items()):
             break
-    return found[:number]
+    preferred = found.get(True, [])[: wanted.get(True, 0)]
+    return preferred + found[False][: number - len(preferred)]
 
 
 class Teacher:
@@ -72,6 +86,12 @@ class Teacher:
 
     def ids(self, text: str) -> list[int]:
         return list(self.tokenizer.encode(text, add_special_tokens=False))
+
+    def place(self, word: str) -> int:
+        """Where a word stands among `words`. Raises `UserError` for one that is not one token for both."""
+        if word not in self.words:
+            raise UserError(f"poles: '{word}' is not one token for both models")
+        return self.words.index(word)
 
     @torch.inference_mode()
     def next_words(self, texts: list[str], prompts: list[str]) -> torch.Tensor:
@@ -112,25 +132,57 @@ class Teacher:
 
 
 def targets(
-    teacher: Teacher, texts: list[str], groups: list[str], prompts: list[str], keep: int, always: set[str]
-) -> dict[str, Any]:
+    teacher: Teacher,
+    texts: list[str],
+    groups: list[str],
+    prompts: list[str],
+    keep: int,
+    always: set[str],
+    poles: Sequence[Sequence[str]] = (),
+) -> dict[str, torch.Tensor]:
     """scores [N, K]: log-probabilities less their mean in a text's group, the mean over the prompts; words [K]: the
-    student's ids. Kept are the words that are the likeliest in the mean, and those of `always`."""
-    answers = torch.empty(len(texts), len(prompts), len(teacher.words), dtype=torch.float16)
+    student's ids. Kept are the words that are the likeliest in the mean, and those of `always`. Of two `poles` also
+    sides [2, P]: the student's ids, and leans [N]: the mean log-probability of the first less that of the second, less
+    its median in a text's group, with a standard deviation of 1 in each prompt and in the mean of the prompts."""
+    places = torch.tensor([[teacher.place(word) for word in pole] for pole in poles])  # [2, P]
+    means = torch.empty(len(texts), len(teacher.words), dtype=torch.float16)
+    leans = torch.empty(len(texts), len(prompts))
     done = 0
     for numbers, scores in teacher.ask(texts, prompts):
-        answers[numbers] = scores.half()
+        means[numbers] = scores.mean(1).half()
+        if poles:
+            first, second = (scores[..., side].mean(-1) for side in places)
+            leans[numbers] = first - second
         done += len(numbers)
         print(f"\r{done:,} of {len(texts):,} sentences", end="", file=sys.stderr, flush=True)
     print(file=sys.stderr)
-    mean = sum(part.float().mean(0) for part in answers.unbind(1))  # [W]
-    likely = set(mean.topk(min(keep, len(teacher.words))).indices.tolist())
+    likely = set(means.mean(0, dtype=torch.float32).topk(min(keep, len(teacher.words))).indices.tolist())
     kept = torch.tensor(sorted(likely | {i for i, word in enumerate(teacher.words) if word in always}))
-    scores = answers[:, :, kept].float().mean(1)
-    for group in set(groups):
+    scores = means[:, kept].float()
+    for group in sorted(set(groups)):
         own = torch.tensor([i for i, name in enumerate(groups) if name == group])
         scores[own] -= scores[own].mean(0)
-    return {"scores": scores.half().contiguous(), "words": teacher.student_ids[kept]}
+        leans[own] -= leans[own].median(0).values
+    found = {"scores": scores.half().contiguous(), "words": teacher.student_ids[kept]}
+    if poles:
+        leans = (leans / leans.std(0)).mean(1)
+        found |= {"sides": teacher.student_ids[places], "leans": (leans / leans.std()).half()}
+    return found
+
+
+def own_answers(student: Path, texts: list[str], fill: str, keep: int) -> dict[str, torch.Tensor]:
+    """scores [N, K]: the student's log-probabilities at [MASK] of a prompt, as it is; words [K]: the likeliest."""
+    tokenizer: Any = transformers.AutoTokenizer.from_pretrained(student, local_files_only=True)
+    model: Any = transformers.AutoModelForMaskedLM.from_pretrained(student, local_files_only=True).eval()
+    parts = []
+    for start in range(0, len(texts), 32):
+        prompts = [fill.format(text=text) for text in texts[start : start + 32]]
+        batch = tokenizer(prompts, truncation=True, max_length=2 * MOST_TOKENS, padding=True, return_tensors="pt")
+        with torch.inference_mode():
+            parts.append(model(**batch).logits[batch["input_ids"] == tokenizer.mask_token_id].log_softmax(-1))
+    scores = torch.cat(parts)
+    words = scores.mean(0).topk(min(keep, scores.shape[1])).indices.sort().values
+    return {"scores": scores[:, words].half().contiguous(), "words": words}
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -145,6 +197,12 @@ def main(argv: Sequence[str] | None = None) -> int:
     add("--share", type=float, default=1.0, help="of the numbers of sentences that the prompts' file says; default 1")
     add("--keep", type=int, default=300, metavar="K", help="the likeliest words; default 300")
     add("--words", type=lambda text: set(text.split(",")), default=set(), help="words to keep in any case")
+    add(
+        "--prefer",
+        type=Path,
+        metavar="FILE",
+        help="the first of each line is a word; take sentences with one of them first",
+    )
     add("--avoid", type=Path, action="append", default=[], metavar="FILE", help="as of pretrain.py")
     add("--threads", type=int, default=torch.get_num_threads())
     args = parser.parse_args(argv)
@@ -157,16 +215,27 @@ def main(argv: Sequence[str] | None = None) -> int:
             raise UserError(f"{args.prompts}: no file {min(lacking)!r} in {args.corpus}")
         args.out.mkdir(parents=True, exist_ok=True)
         teacher = Teacher(args.teacher, args.student, torch.bfloat16 if use_bf16("auto", "cpu") else torch.float32)
+        lines = args.prefer.read_text(encoding="utf-8").lower().splitlines() if args.prefer else []
+        prefer = {line.split()[0] for line in lines if line.strip()}
         rng = random.Random(0)
         for name, kind in kinds.items():
-            drawn = {file: sentences(corpus[file], round(args.share * n), rng) for file, n in kind["files"].items()}
+            like = {"end": kind.get("end", ""), "prefer": prefer if kind.get("poles") else None}
+            drawn = {
+                file: sentences(corpus[file], round(args.share * n), rng, **like) for file, n in kind["files"].items()
+            }
             drawn, left_out = leave_out(drawn, args.avoid)
             texts = [text for some in drawn.values() for text in some]
             print(f"{name}: {len(texts):,} sentences, {sum(left_out.values())} left out", flush=True)
-            groups = [file if kind["centre"] == "file" else "" for file, some in drawn.items() for _ in some]
-            found = targets(teacher, texts, groups, kind["ask"], args.keep, args.words)
+            if kind.get("own"):
+                found = own_answers(args.student, texts, kind["fill"][0], args.keep)
+            else:
+                groups = [file if kind["centre"] == "file" else "" for file, some in drawn.items() for _ in some]
+                poles = kind.get("poles", ())
+                always = args.words.union(*map(set, poles))
+                found = targets(teacher, texts, groups, kind["ask"], args.keep, always, poles)
             save_file(found, args.out / f"{name}.safetensors")
-            about = {"fill": kind["fill"], "ask": kind["ask"], "left_out": left_out, "texts": texts}
+            about = {key: kind[key] for key in ("fill", "ask", "own") if key in kind}
+            about |= {"left_out": left_out, "texts": texts}
             (args.out / f"{name}.json").write_text(json.dumps(about, ensure_ascii=False), encoding="utf-8")
     except (UserError, OSError, ValueError) as error:
         print(f"soft_targets: {str(error).splitlines()[0]}", file=sys.stderr)

@@ -17,7 +17,7 @@ from safetensors.torch import load_file, save_file
 sys.path.insert(0, str(Path(__file__).parents[1] / "scripts"))
 import pretrain
 import soft_targets
-from pretraining.targets import SoftTargets, divergence
+from pretraining.targets import SoftTargets, divergence, soft_loss
 from pretraining.text import UserError
 
 TEXTS = ["The film was good.", "This story, this long long story about an actor is bad!", "Music."]
@@ -60,11 +60,49 @@ def test_targets_are_centred_and_the_mean_of_the_prompts() -> None:
     assert centred("one file", "another")["scores"].tolist() == [[0, 0], [0, 0]]
 
 
+def test_a_sentence_leans_to_a_pole_by_all_prompts_alike() -> None:
+    class Told:
+        words = ("good", "bad", "fine", "dull")
+        student_ids = torch.tensor([7, 5, 9, 8])
+        place = soft_targets.Teacher.place
+
+        def ask(self, texts: list[str], prompts: list[str]) -> Any:
+            leads = torch.tensor([[1.0, 10.0], [3.0, 30.0], [8.0, 80.0]])  # of good and fine in the mean, [N, A]
+            yield [0, 1, 2], torch.stack([leads, 0 * leads, leads - 2, 0 * leads - 2], -1)
+
+    told: Any = Told()
+    found = soft_targets.targets(
+        told, ["a", "b", "c"], [""] * 3, ["p", "q"], 1, set(), [["good", "fine"], ["bad", "dull"]]
+    )
+    assert found["sides"].tolist() == [[7, 9], [5, 8]]
+    assert found["leans"].tolist() == pytest.approx([-2 / 13**0.5, 0, 5 / 13**0.5], abs=1e-3)
+    with pytest.raises(UserError, match="'odd' is not one token"):
+        soft_targets.targets(told, ["a", "b", "c"], [""] * 3, ["p", "q"], 1, set(), [["odd"], ["bad"]])
+
+
+def test_the_students_own_answers_are_what_it_says(tmp_path: Path) -> None:
+    families.build("bert", tmp_path)
+    model, tokenizer = families_model(tmp_path)
+    found = soft_targets.own_answers(tmp_path, TEXTS, "[MASK]: {text}", keep=5)
+    for text, own in zip(TEXTS, found["scores"], strict=True):
+        inputs = tokenizer(f"[MASK]: {text}", return_tensors="pt")
+        with torch.no_grad():
+            logits = model.eval()(**inputs).logits[inputs["input_ids"] == tokenizer.mask_token_id]
+        torch.testing.assert_close(own.float(), logits.log_softmax(-1)[0, found["words"]], atol=1e-2, rtol=1e-2)
+
+
 def test_sentences_are_short_and_spelled_as_one_writes() -> None:
     lines = ["it 's a quiet , odd film . it wo n't last !", "too short", "no stop at the end of this"]
     found = soft_targets.sentences(lines, 10, random.Random(0))
     assert set(found) <= {"It's a quiet, odd film.", "It won't last!", "No stop at the end of this."}
     assert len(found) >= 2
+    questions = [
+        *(f"is the story number {i} good?" for i in range(9)),
+        *(f"who was actor {i}?" for i in range(9)),
+        *lines,
+    ]
+    found = soft_targets.sentences(questions, 5, random.Random(0), end="?", prefer={"good"})
+    assert len(found) == 5 and sum("good" in text for text in found) == 3 and all(text.endswith("?") for text in found)
 
 
 @pytest.fixture
@@ -107,6 +145,26 @@ def test_prompts_are_filled_and_cut_in_the_text(told: Path) -> None:
     assert len(ids) == 24 and separators == [second - 1, 23]
     with pytest.raises(UserError, match="which scripts/soft_targets"):
         SoftTargets(told.parent / "bert" / "none", tokenizer, arguments(told))
+
+
+def test_words_of_two_poles_part_as_a_sentence_leans(told: Path) -> None:
+    _, tokenizer = families_model(told.parent / "bert")
+    found = load_file(told / "opinion.safetensors")
+    great, bad = found["words"].tolist()
+    save_file(
+        found | {"sides": torch.tensor([[great], [bad]]), "leans": torch.tensor([2.0, -2.0])},
+        told / "opinion.safetensors",
+    )
+    batch = SoftTargets(told, tokenizer, arguments(told, "--lean-sharpness", "0.5"))[0]
+    assert batch["sides"].tolist() == [[great, bad]] * 8
+    chance = torch.tensor(1.0).sigmoid()  # 0.5 * 2
+    torch.testing.assert_close(batch["leans"], torch.where(batch["wanted"][:, 0] > 0.5, chance, 1 - chance))
+    logits = torch.zeros(8, len(tokenizer))
+    plain = divergence(logits, batch)
+    torch.testing.assert_close(soft_loss(logits, batch, 3.0), plain + 3 * torch.tensor(2.0).log())
+    logits[:, great] = 1.0
+    gap = soft_loss(logits, batch, 1.0) - divergence(logits, batch)
+    torch.testing.assert_close(gap, -(batch["leans"] * chance.log() + (1 - batch["leans"]) * (1 - chance).log()).mean())
 
 
 def test_a_model_learns_soft_targets(told: Path, tmp_path: Path) -> None:

@@ -21,11 +21,11 @@ from torch.nn import functional as F
 
 from .batches import Batch, Maker, Schedule
 from .pairs import recalls, relation_scores
-from .targets import SoftTargets, divergence
+from .targets import SoftTargets, soft_loss
 from .text import UserError
 
 Settings = dict[str, Any]
-WANTED = ("targets", "relation", "words", "wanted")  # what the model has to tell, in a batch
+WANTED = ("targets", "relation", "words", "wanted", "sides", "leans")  # what the model has to tell, in a batch
 
 
 @dataclass
@@ -233,7 +233,7 @@ def train(
                 prompts = {name: values.to(args.device) for name, values in soft[at.step].items()}
                 with torch.autocast(args.device, torch.bfloat16, enabled=args.bf16):
                     logits, _ = compute(model, prompts)
-                (args.soft_weight * divergence(logits.float(), prompts)).backward()
+                (args.soft_weight * soft_loss(logits.float(), prompts, args.lean_weight)).backward()
                 at.tokens += int(prompts["attention_mask"].sum())
             torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
             optimizer.step()

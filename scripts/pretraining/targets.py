@@ -1,6 +1,6 @@
 """Prompts with soft targets at [MASK], from the folder that `scripts/soft_targets.py` writes.
 
-In shapes: B prompts in a batch, L tokens, N sentences of a kind of prompt, K words.
+In shapes: B prompts in a batch, L tokens, N sentences of a kind of prompt, K words, P words a pole.
 """
 
 from __future__ import annotations
@@ -22,7 +22,8 @@ from .text import UserError
 
 class SoftTargets:
     """Step → input_ids, attention_mask, token_type_ids [B, L]; chosen [B], places in the flattened [B * L]; words [K];
-    wanted [B, K], probabilities among these words. One kind of prompt shares a batch, as each has its own words."""
+    wanted [B, K], probabilities among these words; of a kind with poles also sides [B, 2], a word of each, and leans
+    [B], the probability of the first. One kind of prompt shares a batch, as each has its own words."""
 
     def __init__(self, folder: Path, tokenizer: Any, args: argparse.Namespace):
         self.tokenizer, self.args = tokenizer, args
@@ -32,10 +33,10 @@ class SoftTargets:
             found = load_file(file)
             if len(about["texts"]) != len(found["scores"]) or int(found["words"].max()) >= len(tokenizer):
                 raise UserError(f"--soft-targets: {file} was made for other texts or another vocabulary")
-            self.kinds.append((about["texts"], about["fill"], found["scores"], found["words"]))
+            self.kinds.append((about, found))
         if not self.kinds:
             raise UserError(f"--soft-targets: no *.safetensors in {folder}, which scripts/soft_targets.py writes")
-        sizes = np.array([len(texts) for texts, *_ in self.kinds])
+        sizes = np.sqrt([len(about["texts"]) for about, _ in self.kinds])  # a small kind is not to be forgotten
         self.shares = sizes / sizes.sum()
 
     def prompt(self, fill: str, text: str) -> tuple[list[int], int]:
@@ -55,7 +56,8 @@ class SoftTargets:
 
     def __getitem__(self, step: int) -> Batch:
         rng = np.random.default_rng([self.args.seed, 5, step])
-        texts, fills, scores, words = self.kinds[rng.choice(len(self.kinds), p=self.shares)]
+        about, found = self.kinds[rng.choice(len(self.kinds), p=self.shares)]
+        texts, fills = about["texts"], about["fill"]
         rows = rng.integers(len(texts), size=self.args.soft_batch)
         prompts = [self.prompt(fills[rng.integers(len(fills))], texts[row]) for row in rows]
         ids = padded([np.array(prompt) for prompt, _ in prompts], self.tokenizer.pad_token_id)
@@ -64,8 +66,23 @@ class SoftTargets:
             input_ids=ids, attention_mask=padded([np.ones(len(prompt)) for prompt, _ in prompts], 0),
             token_type_ids=segments, chosen=np.flatnonzero(ids == self.tokenizer.mask_token_id),
         )  # fmt: skip
-        wanted = (self.args.soft_sharpness * scores[rows].float()).softmax(-1)
-        return batch | {"words": words.long(), "wanted": wanted}
+        sharpness = 1.0 if about.get("own") else self.args.soft_sharpness
+        batch |= {"words": found["words"].long(), "wanted": (sharpness * found["scores"][rows].float()).softmax(-1)}
+        if "leans" in found:
+            first, second = (side[torch.from_numpy(rng.integers(len(side), size=len(rows)))] for side in found["sides"])
+            leans = torch.sigmoid(self.args.lean_sharpness * found["leans"][rows].float())
+            batch |= {"sides": torch.stack([first, second], 1), "leans": leans}
+        return batch
+
+
+def soft_loss(logits: torch.Tensor, batch: Batch, lean_weight: float) -> torch.Tensor:
+    """`divergence`, and for a kind with poles `lean_weight` times the mean cross-entropy [] between how a pair of words
+    stands to one another in the model, a word of each pole, and what is wanted; logits [B, V]."""
+    loss = divergence(logits, batch)
+    if "leans" not in batch:
+        return loss
+    first, second = logits.gather(1, batch["sides"]).unbind(1)
+    return loss + lean_weight * F.binary_cross_entropy_with_logits(first - second, batch["leans"])
 
 
 def divergence(logits: torch.Tensor, batch: Batch) -> torch.Tensor:
