@@ -144,8 +144,8 @@ def parse(argv: Sequence[str] | None) -> argparse.Namespace:
     text = "mlm+nsp: of the pairs' loss beside that of masked words; BERT's is 1, more helps a short run; default 1"
     add("--relation-weight", type=number(0), help=text)
     add("--mask-rate", type=number(0.01, 0.9), help="share of tokens hidden; default 0.25, else 0.15")
-    text = "mlm, mlm+nsp: single tokens, whole words, or the middle of a window of --window tokens; default tokens"
-    add("--mask", choices=("tokens", "words", "window"), default="tokens", help=text)
+    text = "mlm, mlm+nsp: single tokens, whole words, one to three of them, or the middle of a window; default tokens"
+    add("--mask", choices=("tokens", "words", "ngrams", "window"), default="tokens", help=text)
     add("--window", type=number(3, kind=int), help="tokens in a window, an odd number; default 11")
     text = "mlm: words, with commas between, that are chosen four times as readily, such as label words"
     add("--favour", type=lambda words: words.split(","), default=[], metavar="WORDS", help=text)
@@ -211,7 +211,7 @@ def parse(argv: Sequence[str] | None) -> argparse.Namespace:
     check_schedule(args)
     if args.soft_targets and args.objective != "mlm":
         raise UserError("--soft-targets is for --objective mlm")
-    if args.objective not in {"tokens": SHAPES, "words": ("mlm", "mlm+nsp"), "window": ("mlm", "mlm+nsp")}[args.mask]:
+    if args.mask != "tokens" and args.objective == "spans":
         raise UserError(f"--mask {args.mask} does not go with --objective {args.objective}")
     if args.window is not None and args.mask != "window":
         raise UserError("--window does nothing without --mask window")

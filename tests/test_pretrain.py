@@ -222,8 +222,9 @@ def test_a_window_has_a_fixed_length_and_its_middle_is_to_be_told(corpus: Path) 
     assert len(set(told)) > 30  # any token of the text
 
 
-def test_a_word_is_masked_with_all_its_pieces(corpus: Path) -> None:
-    make, schedule = batches(corpus, "--mask", "words", "--mask-split", "100/0/0")
+@pytest.mark.parametrize("mask", ["words", "ngrams"])
+def test_a_word_is_masked_with_all_its_pieces(corpus: Path, mask: str) -> None:
+    make, schedule = batches(corpus, "--mask", mask, "--mask-split", "100/0/0")
     make.inside = np.arange(len(make.tokenizer)) % 3 == 0  # every word here is one piece; let these stand inside one
     make.inside[make.tokenizer.all_special_ids] = False
     masked = pieces = 0
@@ -236,6 +237,25 @@ def test_a_word_is_masked_with_all_its_pieces(corpus: Path) -> None:
         assert torch.equal(hidden[1:][inside[1:]], hidden[:-1][inside[1:]])
         masked, pieces = masked + int(hidden.sum()), pieces + int(inside.sum())
     assert masked > 500 and pieces > 500
+
+
+def test_ngrams_hide_words_side_by_side_and_no_more_than_asked_for(corpus: Path) -> None:
+    share, beside = {}, {}
+    for mask in ("words", "ngrams"):
+        make, schedule = batches(corpus, "--mask", mask, "--mask-rate", "0.2")  # every word here is one piece
+        hidden, words = [], []
+        for batch in (schedule[step] for step in range(30)):
+            told = torch.zeros(batch["input_ids"].numel(), dtype=torch.bool)
+            told[batch["chosen"]] = True
+            hidden.append(told.view_as(batch["input_ids"]))
+            words.append(~torch.isin(batch["input_ids"], torch.tensor([0, make.tokenizer.pad_token_id])))
+        told, pairs = torch.cat([one.flatten() for one in hidden]), [one[:, :-1] & one[:, 1:] for one in hidden]
+        share[mask] = (told.sum() / torch.cat([one.flatten() for one in words]).sum()).item()
+        beside[mask] = (sum(one.sum() for one in pairs) / told.sum()).item()
+    assert share["ngrams"] == pytest.approx(share["words"], abs=0.03)
+    assert (
+        beside["words"] < 0.3 < 0.4 < beside["ngrams"]
+    )  # two of 11 are three words, three of 11 two: 7 / 18 and chance
 
 
 def test_favoured_words_are_told_four_times_as_readily(corpus: Path) -> None:

@@ -20,6 +20,7 @@ from .text import SENTINELS, UserError
 HELDOUT_BLOCKS = 512  # or a twentieth of the corpus, if that is less
 COMMONEST = 160  # token types that --rare-weight leaves alone
 FAVOUR = 4.0  # how much more readily words of --favour are chosen
+NGRAMS = np.array([6, 3, 2]) / 11  # of one, two and three words: each the rarer the longer (Lan et al. 2020)
 INPUTS = ("input_ids", "attention_mask", "token_type_ids")  # what a BERT reads of a batch
 Batch = dict[str, torch.Tensor]
 
@@ -144,10 +145,20 @@ class MaskedBatches:
             chosen.flat[np.argmax(readiness)] |= not chosen.any()
             return chosen
         mean = readiness.sum(1, keepdims=True) / np.maximum(1, np.count_nonzero(readiness, axis=1)[:, None])
-        chosen = rng.random(ids.shape) * mean < readiness * self.args.mask_rate
-        if self.args.mask == "words":  # a word is chosen as its first piece is
+        share = self.args.mask_rate / (NGRAMS @ [1, 2, 3] if self.args.mask == "ngrams" else 1)
+        chosen = rng.random(ids.shape) * mean < readiness * share
+        if self.args.mask in ("words", "ngrams"):  # a word is chosen as its first piece is
             first = np.maximum.accumulate(np.where(self.inside[ids], 0, np.arange(ids.shape[1])), axis=1)
-            chosen = np.take_along_axis(chosen, first, axis=1) & (readiness > 0)
+            chosen = np.take_along_axis(chosen, first, axis=1)
+            if self.args.mask == "ngrams":  # and the one or two words behind it
+                word = np.cumsum(~self.inside[ids], axis=1)
+                length = np.take_along_axis(rng.choice([1, 2, 3], ids.shape, p=NGRAMS), first, axis=1)
+                told = np.zeros((len(ids), word.max() + 3), dtype=bool)
+                for behind in range(3):
+                    rows, places = np.nonzero(chosen & (length > behind))
+                    told[rows, word[rows, places] + behind] = True
+                chosen = np.take_along_axis(told, word, axis=1)
+            chosen &= readiness > 0
         chosen.flat[np.argmax(readiness)] |= not chosen.any()
         return chosen
 
