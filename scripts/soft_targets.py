@@ -185,8 +185,18 @@ def own_answers(student: Path, texts: list[str], fill: str, keep: int) -> dict[s
     return {"scores": scores[:, words].half().contiguous(), "words": words}
 
 
+def read_kinds(file: Path) -> dict[str, dict[str, Any]]:
+    """The kinds of prompts. Raises `UserError` for one that lacks something."""
+    kinds: dict[str, dict[str, Any]] = json.loads(file.read_text(encoding="utf-8"))
+    for name, kind in kinds.items():
+        needed = ("files", "fill") if kind.get("own") else ("files", "fill", "ask")
+        if lacking := [key for key in needed if not kind.get(key)]:
+            raise UserError(f"{file}: {name}: nothing under '{lacking[0]}'")
+    return kinds
+
+
 def main(argv: Sequence[str] | None = None) -> int:
-    """0 when done, 2 for what the user can put right."""
+    """0 when done, 2 for what the user can put right, 130 when stopped from the keyboard."""
     parser = argparse.ArgumentParser(prog="soft_targets", description=str(__doc__).partition("\n")[0])
     add = parser.add_argument
     add("corpus", type=Path, help="folder of text, as of pretrain.py")
@@ -209,7 +219,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     torch.set_num_threads(args.threads)
     transformers.utils.logging.disable_progress_bar()
     try:
-        kinds = json.loads(args.prompts.read_text(encoding="utf-8"))
+        kinds = read_kinds(args.prompts)
         corpus = read_corpus(args.corpus, {})
         if lacking := {name for kind in kinds.values() for name in kind["files"]} - corpus.keys():
             raise UserError(f"{args.prompts}: no file {min(lacking)!r} in {args.corpus}")
@@ -226,20 +236,27 @@ def main(argv: Sequence[str] | None = None) -> int:
             drawn, left_out = leave_out(drawn, args.avoid)
             texts = [text for some in drawn.values() for text in some]
             print(f"{name}: {len(texts):,} sentences, {sum(left_out.values())} left out", flush=True)
+            if not texts:
+                raise UserError(f"{args.prompts}: {name}: no sentence in {args.corpus} is such as it asks for")
             if kind.get("own"):
                 found = own_answers(args.student, texts, kind["fill"][0], args.keep)
             else:
-                groups = [file if kind["centre"] == "file" else "" for file, some in drawn.items() for _ in some]
+                groups = [file if kind.get("centre") == "file" else "" for file, some in drawn.items() for _ in some]
                 poles = kind.get("poles", ())
                 always = args.words.union(*map(set, poles))
                 found = targets(teacher, texts, groups, kind["ask"], args.keep, always, poles)
-            save_file(found, args.out / f"{name}.safetensors")
             about = {key: kind[key] for key in ("fill", "ask", "own") if key in kind}
             about |= {"left_out": left_out, "texts": texts}
             (args.out / f"{name}.json").write_text(json.dumps(about, ensure_ascii=False), encoding="utf-8")
+            draft = args.out / f".{name}.draft"
+            save_file(found, draft)
+            draft.replace(args.out / f"{name}.safetensors")  # which says: finished
     except (UserError, OSError, ValueError) as error:
         print(f"soft_targets: {str(error).splitlines()[0]}", file=sys.stderr)
         return 2
+    except KeyboardInterrupt:
+        print("soft_targets: stopped; the kinds of prompts that were done are in the folder", file=sys.stderr)
+        return 130
     return 0
 
 

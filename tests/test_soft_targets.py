@@ -91,6 +91,43 @@ def test_the_students_own_answers_are_what_it_says(tmp_path: Path) -> None:
         torch.testing.assert_close(own.float(), logits.log_softmax(-1)[0, found["words"]], atol=1e-2, rtol=1e-2)
 
 
+def test_what_is_asked_of_a_larger_model_is_what_a_smaller_one_learns_from(tmp_path: Path, capsys: Any) -> None:
+    teacher = generative.build(generative.CAUSAL[0], tmp_path / "teacher")
+    student, corpus, out = tmp_path / "student", tmp_path / "corpus", tmp_path / "targets"
+    families.build("bert", student)
+    corpus.mkdir()
+    questions = [f"is the story number {i} good ?" for i in range(8)]
+    (corpus / "text.txt").write_text("\n".join([*(f"the film number {i} was bad ." for i in range(8)), *questions]))
+    (tmp_path / "words.tsv").write_text("Bad\tnegative\n")
+    ask = {"ask": ["It was", "All of it was"], "fill": ["{text} It was [MASK]."], "centre": "file"}
+    kinds = {"opinion": {**ask, "files": {"text": 10}, "poles": [["great"], ["bad"]]}}
+    kinds["question"] = {"own": True, "end": "?", "files": {"text": 4}, "fill": ["[MASK]: {text}"]}  # type: ignore[dict-item]
+    (tmp_path / "prompts.json").write_text(json.dumps(kinds))
+    given = [str(corpus), str(out), "--teacher", str(teacher), "--student", str(student), "--keep", "5"]
+    given += ["--prompts", str(tmp_path / "prompts.json"), "--prefer", str(tmp_path / "words.tsv"), "--threads", "1"]
+    assert soft_targets.main(given) == 0
+    assert sorted(path.name for path in out.iterdir()) == [
+        f"{kind}.{end}" for kind in ("opinion", "question") for end in ("json", "safetensors")
+    ]
+    texts = {kind: json.loads((out / f"{kind}.json").read_text())["texts"] for kind in kinds}
+    assert sum("bad" in text for text in texts["opinion"]) == 6 and len(texts["opinion"]) == 10
+    assert len(texts["question"]) == 4 and all(text.endswith("?") for text in texts["question"])
+
+    _, tokenizer = families_model(student)
+    soft = SoftTargets(out, tokenizer, arguments(out))
+    assert [round(float(share), 3) for share in soft.shares] == [0.613, 0.387]  # by the roots of 10 and 4
+    own = load_file(out / "question.safetensors")["scores"].float().softmax(-1)
+    batches = [soft[step] for step in range(8)]
+    kept = [batch for batch in batches if "leans" not in batch]
+    assert 0 < len(kept) < len(batches)
+    for row in kept[0]["wanted"]:  # as it is: not sharpened
+        assert (own - row).abs().sum(-1).min() < 1e-5
+
+    (tmp_path / "prompts.json").write_text(json.dumps({"opinion": {"files": {"text": 10}, "fill": ["[MASK]"]}}))
+    assert soft_targets.main(given) == 2
+    assert capsys.readouterr().err.endswith("prompts.json: opinion: nothing under 'ask'\n")
+
+
 def test_sentences_are_short_and_spelled_as_one_writes() -> None:
     lines = ["it 's a quiet , odd film . it wo n't last !", "too short", "no stop at the end of this"]
     found = soft_targets.sentences(lines, 10, random.Random(0))
