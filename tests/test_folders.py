@@ -262,6 +262,7 @@ def test_unlabeled_texts_come_from_their_file_or_from_what_was_not_drawn(tmp_pat
     drawn = Session().splits(pet(data=data_of(**data)))
     assert len(drawn["unlabeled"]) == (10 if how == "train" else 7)
     assert ("unlabeled texts: the unlabeled split, 7 texts" in notes(drawn)) == (how != "train")
+    assert "of them taken" not in notes(drawn)
     few = Session().splits(pet(data=data_of(**data, max_unlabeled=3)))
     assert len(few["unlabeled"]) == 3 and "3 of them taken (data.max_unlabeled)" in notes(few)
 

@@ -175,6 +175,7 @@ def test_beside_windows_whose_middles_are_told_pairs_stay_whole(corpus: Path) ->
     make = batches(corpus, "--relations", "3", "--mask", "window", "--window", "5", "--mask-split", "100/0/0")
     batch = make(np.arange(12), np.random.default_rng(1))
     [plain] = whole_pairs(make, [np.arange(12)])
+    assert len(plain["input_ids"]) == 12, "measured without windows"
     pairs, windows = batch["input_ids"].split(12)
     assert batch["relation"].tolist() == plain["relation"].tolist() == [0, 1, 2] * 4
     assert len(windows) == 12 and make.tokenizer.mask_token_id not in pairs

@@ -204,7 +204,13 @@ def test_words_of_two_poles_part_as_a_sentence_leans(told: Path) -> None:
     torch.testing.assert_close(gap, -(batch["leans"] * chance.log() + (1 - batch["leans"]) * (1 - chance).log()).mean())
 
 
-def test_a_model_learns_soft_targets(told: Path, tmp_path: Path) -> None:
+@pytest.mark.parametrize("by", ["words", "poles"])
+def test_a_model_learns_soft_targets(told: Path, tmp_path: Path, by: str) -> None:
+    if by == "poles":  # its words are all alike, and only how far the two part says anything
+        found = load_file(told / "opinion.safetensors")
+        first, second = found["words"].view(2, 1)
+        own = {"scores": 0 * found["scores"], "sides": torch.stack([first, second]), "leans": torch.tensor([3.0, -3.0])}
+        save_file(found | own, told / "opinion.safetensors")
     (tmp_path / "corpus").mkdir()
     (tmp_path / "corpus" / "text.txt").write_text("the film was good . a plot this story is bad !\n" * 60)
     out = tmp_path / "out"
