@@ -187,7 +187,10 @@ def own_answers(student: Path, texts: list[str], fill: str, keep: int) -> dict[s
 
 def read_kinds(file: Path) -> dict[str, dict[str, Any]]:
     """The kinds of prompts. Raises `UserError` for one that lacks something."""
-    kinds: dict[str, dict[str, Any]] = json.loads(file.read_text(encoding="utf-8"))
+    try:
+        kinds: dict[str, dict[str, Any]] = json.loads(file.read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise UserError(f"{file} is not JSON: {error}") from error
     for name, kind in kinds.items():
         needed = ("files", "fill") if kind.get("own") else ("files", "fill", "ask")
         if lacking := [key for key in needed if not kind.get(key)]:
