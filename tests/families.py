@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import itertools
 import json
+import string
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -81,14 +82,26 @@ class Family:
 
 def _word_piece(specials: Specials) -> Tokenizer:
     """BERT's, lower-cased."""
-    tokenizer = Tokenizer(models.WordPiece(unk_token=specials.unk))
-    tokenizer.normalizer = normalizers.BertNormalizer(lowercase=True)
-    tokenizer.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
-    tokenizer.decoder = decoders.WordPiece()
-    trainer = trainers.WordPieceTrainer(
-        vocab_size=400, special_tokens=_ordered(specials), initial_alphabet=_ALPHABET, show_progress=False
+    own = _ordered(specials)
+
+    def empty(pieces: dict[str, int]) -> Tokenizer:
+        tokenizer = Tokenizer(models.WordPiece(pieces, unk_token=specials.unk))
+        tokenizer.normalizer = normalizers.BertNormalizer(lowercase=True)
+        tokenizer.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
+        tokenizer.decoder = decoders.WordPiece()
+        return tokenizer
+
+    # Left to itself the trainer numbers the letters inside words by chance, and with them every merge.
+    inside = [f"##{letter}" for letter in string.ascii_lowercase]
+    learner = empty({})
+    learner.train_from_iterator(
+        _CORPUS,
+        trainers.WordPieceTrainer(
+            special_tokens=own + inside, initial_alphabet=_ALPHABET, vocab_size=400, show_progress=False
+        ),
     )
-    tokenizer.train_from_iterator(_CORPUS, trainer)
+    tokenizer = empty(learner.get_vocab())
+    tokenizer.add_special_tokens(own)
     tokenizer.post_processor = _bert_borders(tokenizer, specials)
     return tokenizer
 
@@ -145,7 +158,7 @@ def _unigram(specials: Specials, pre: Any, *, mask_is_piece: bool, mask_eats_spa
         vocab_size=200, unk_token="<unk>", special_tokens=["<unk>"], initial_alphabet=_ALPHABET, show_progress=False
     )
     trained.train_from_iterator(_CORPUS, trainer)
-    pieces = {piece: score for piece, score in json.loads(trained.to_str())["model"]["vocab"] if piece != "<unk>"}
+    pieces = learned_pieces(trained)
     pieces |= {mark + word: -4.0 for word in WORDS for mark in ("", "▁")}
     pieces |= {"▁(": -4.0, "▁a": -4.0, "▁": min(pieces.values())}
     own = _ordered(specials)
@@ -156,6 +169,13 @@ def _unigram(specials: Specials, pre: Any, *, mask_is_piece: bool, mask_eats_spa
     tokenizer.add_special_tokens(own[:-1])
     tokenizer.add_special_tokens([AddedToken(specials.mask, lstrip=mask_eats_space, normalized=False)])
     return tokenizer
+
+
+def learned_pieces(trained: Tokenizer) -> dict[str, float]:
+    """What a Unigram model has learned, the same in every process: its trainer adds up in an order made by chance,
+    which moves the numbers of the pieces and their scores in the third digit."""
+    learned = sorted(json.loads(trained.to_str())["model"]["vocab"])
+    return {piece: round(score, 1) for piece, score in learned if piece != "<unk>"}
 
 
 def _metaspace(whitespace_first: bool) -> Any:

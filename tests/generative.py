@@ -11,6 +11,7 @@ from typing import Any
 
 import torch
 import transformers as tf
+from families import learned_pieces
 from tokenizers import AddedToken, Tokenizer, decoders, models, normalizers, pre_tokenizers, processors, trainers
 
 POSITIONS = 160
@@ -59,7 +60,7 @@ def unigram(sentinel: str = "<extra_id_0>", sentinels: bool = True) -> Tokenizer
         vocab_size=160, unk_token="<unk>", special_tokens=["<unk>"], initial_alphabet=alphabet, show_progress=False
     )
     learned.train_from_iterator(_CORPUS, trainer)
-    pieces = {piece: score for piece, score in json.loads(learned.to_str())["model"]["vocab"] if piece != "<unk>"}
+    pieces = learned_pieces(learned)
     pieces |= {f"▁{word}": -4.0 for word in (*SINGLE, "a")} | {"▁(": -4.0, "▁": min(pieces.values())}
     vocab = [("<pad>", 0.0), ("</s>", 0.0), ("<unk>", 0.0), *pieces.items()]
     if sentinels:

@@ -56,6 +56,12 @@ class Case:
         return [text.replace("M", mask) for text in self.segments(row) if text is not None]
 
 
+@pytest.mark.parametrize("name", FAMILIES)
+def test_a_tiny_model_has_the_same_tokens_each_time_it_is_made(name: str) -> None:
+    family = FAMILIES[name]
+    assert family.tokenizer(family.specials).to_str() == family.tokenizer(family.specials).to_str()
+
+
 CASES = [
     Case("{text} It was {mask}.", lambda r: (f"{r['text']} It was M.", None)),
     Case("{mask}! {text}", lambda r: (f"M! {r['text']}", None)),
