@@ -279,6 +279,15 @@ def test_a_search_says_which_generator_it_needs(world: World, monkeypatch: pytes
         load_generator("t5_tiny", config, Session(), T5LM, "needed")
 
 
+def test_a_generator_that_is_not_there_is_told_before_anything_is_scored(world: World, tmp_path: Path) -> None:
+    settings = {"model.name": str(world.model("bert")), "data.path": str(DATA / "meals"), "data.shots": 2}
+    config = build({"task": "meals", "tuning": "zero_shot"}, {**settings, "device": "cpu"}, str(CONF))
+    for kind in ("lm", "lmbff"):
+        with pytest.raises(UserError, match=r"^search\.generator=/none: no such folder"):
+            run_search("template", config, option("search", kind, generator="/none"), tmp_path / kind)
+        assert (tmp_path / kind / "candidates.jsonl").read_text() == ""
+
+
 def test_a_search_without_generator_or_examples_is_refused() -> None:
     config = build({"task": "meals"}, {}, str(CONF))
     with pytest.raises(UserError, match=r"search\.generator=null: .*t5_tiny"):

@@ -104,6 +104,9 @@ class Search(ABC):
         """What stands between words in the task's language."""
         return "" if self.config.task.language in UNSPACED else " "
 
+    def prepare(self) -> None:  # noqa: B027
+        """Loads what else it needs, before anything is scored. Raises `UserError` where that is missing."""
+
     @abstractmethod
     def run(self) -> None:
         """Proposes candidates to the bench until there are no more.

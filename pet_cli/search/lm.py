@@ -10,6 +10,7 @@ has its say here when the sequences are compared, by its first token.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 
 import torch
 
@@ -39,9 +40,16 @@ class _Sequence:
 class Lm(Search):
     """Proposes what a decoder-only model finds likely between the texts and label words of all examples."""
 
+    @cached_property
+    def generator(self) -> DecoderOnlyLM:
+        return load_generator(self.settings.generator, self.config, self.bench.context.session, DecoderOnlyLM, _WANTED)
+
+    def prepare(self) -> None:
+        self.generator  # noqa: B018  # loaded, or refused, before the hand-written are scored
+
     def run(self) -> None:
         read = shared_out(self.config, self.looked.train, self.settings.examples)
-        lm = load_generator(self.settings.generator, self.config, self.bench.context.session, DecoderOnlyLM, _WANTED)
+        lm = self.generator
         texts = self.space.join(f"{{{name}}}" for name in self.config.task.fields)
         ranked = sorted(self.sequences(lm, texts, read), key=lambda one: -one.score)
         self.bench.score(

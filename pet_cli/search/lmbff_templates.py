@@ -14,6 +14,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
+from functools import cached_property
 from itertools import zip_longest
 
 from pet_cli.models.encoder_decoder import T5LM
@@ -34,10 +35,17 @@ _JOINED = "([{\"'“‘-/"
 class LmbffTemplates(Search):
     """Proposes the templates that a T5 finds likely between the texts and label words of all examples."""
 
+    @cached_property
+    def generator(self) -> T5LM:
+        return load_generator(self.settings.generator, self.config, self.bench.context.session, T5LM, _WANTED)
+
+    def prepare(self) -> None:
+        self.generator  # noqa: B018  # loaded, or refused, before the hand-written are scored
+
     def run(self) -> None:
         layouts = list(self.layouts())
         read = shared_out(self.config, self.looked.train, self.settings.examples)
-        lm = load_generator(self.settings.generator, self.config, self.bench.context.session, T5LM, _WANTED)
+        lm = self.generator
         written: list[list[Candidate]] = []
         with self.bench.context.progress.stage("generate", len(layouts)) as advance:
             for number, (place, before, behind) in enumerate(layouts, 1):

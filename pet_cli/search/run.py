@@ -119,12 +119,13 @@ def _search(
     bench = Bench(config, settings, looked, context, folder)
     bench.take(known)
     _write_settings(what, config, settings, folder, looked)
+    own = registry.implementation("search", settings.name)(what, config, settings, looked, bench)
     try:
+        own.prepare()
         bench.score(hand_written(what, config))
         bench.share(_TO_PROPOSE if len(bench.ways) > 1 else 1.0)
         try:
-            kind = registry.implementation("search", settings.name)
-            kind(what, config, settings, looked, bench).run()
+            own.run()
         except Spent as spent:
             bench.stopped = str(spent)
         bench.share(1.0)
