@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from pet_cli.commands.tables import show_sweep
 from pet_cli.results import summary
 
 
@@ -95,6 +96,12 @@ def test_the_markdown_table_says_what_is_shared_what_differs_and_what_did_not_fi
     assert "| p1 | 0.850 ± 0.071 | 0.425 ± 0.035 | 2 |" in text
     assert text[-1] == "- p0-16-3: failed. it broke"
     assert "Best pattern=p1 (0.850), worst pattern=p0 (0.600): a spread of 25.0 points." in text
+
+
+def test_the_terminal_keeps_brackets_and_a_reason_on_its_line(capsys: pytest.CaptureFixture[str]) -> None:
+    rows = [run("p[red]", 1, 0.7), run("p[red]", 2, None, error="x" * 60 + " pip install 'a[b]'")]
+    show_sweep(rows, summary.summarise(rows), Path("/sweep"))
+    assert f"failed: p[red]-16-2: {'x' * 60} pip install 'a[b]'\n" in capsys.readouterr().out
 
 
 def test_a_dotted_key_is_found_and_a_group_is_known_by_its_name() -> None:

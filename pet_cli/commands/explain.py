@@ -43,15 +43,15 @@ def explain(run: str, top: int = 5) -> int:
         raise UserError(f"--top {top}: must be at least 1.")
     learner, start = _trained(Path(run))
     out = console()
-    out.print(f"template  {learner.template.source}", highlight=False, markup=False)
+    out.print(f"template  {learner.template.source}")
     if getattr(learner, "network", None) is not None:
-        out.print("The prompt also depends on the example; this is the part that does not.", highlight=False)
+        out.print("The prompt also depends on the example; this is the part that does not.")
     for one in neighbours(learner, start, top):
         name = f"slot {one.slot}" + (f", started as {one.start}" if one.start is not None else "")
-        out.print(f"{name}, moved {one.moved:.3f} (length {one.length:.3f})", highlight=False, markup=False)
+        out.print(f"{name}, moved {one.moved:.3f} (length {one.length:.3f})")
         for kind, near in (("cosine", one.cosine), ("distance", one.distance)):
             shown = "   ".join(f"{token} {value:.3f}" for token, value in near)
-            out.print(f"  {kind:<8}  {shown}", highlight=False, markup=False)
+            out.print(f"  {kind:<8}  {shown}")
     return 0
 
 

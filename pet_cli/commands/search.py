@@ -87,12 +87,12 @@ def _show(what: str, bench: Bench, folder: Path) -> None:
     out.print(table)
     scored = [one for one in bench.found if one.texts]
     on = f"{len(bench.texts)} {'examples' if ways else 'unlabeled texts'}"
-    out.print(f"{len(scored)} found and scored on {on}; best of those in {folder}", highlight=False, soft_wrap=True)
+    out.print(f"{len(scored)} found and scored on {on}; best of those in {folder}", soft_wrap=True)
     ended = [f"ended by {bench.budget}; the same command with more of it goes on"] if bench.stopped else []
     for note in [*bench.notes, *ended]:
-        out.print(note, highlight=False, soft_wrap=True, markup=False)
+        out.print(note, soft_wrap=True)
     first = "pattern=f0" if what == "template" else f"verbalizer=f0{_combined(bench)}"
-    out.print(f"next      pet train found={folder} {first} …", highlight=False, soft_wrap=True, markup=False)
+    out.print(f"next      pet train found={folder} {first} …", soft_wrap=True)
 
 
 def _combined(bench: Bench) -> str:

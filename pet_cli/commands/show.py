@@ -64,7 +64,7 @@ def _print(config: PetConfig, example: Example, session: object) -> None:
     encoded = learner.encode([example.fields], candidates=[example.candidates] if example.candidates else None)
     prompt = encoded.prompts[0]
     out = console()
-    out.print(f"template  {learner.template.source}", highlight=False, markup=False)
+    out.print(f"template  {learner.template.source}")
     batch = lm.collate([prompt])  # what the model reads: of a decoder-only model's prompt, the part up to the mask
     ids, types = batch.input_ids[0].tolist(), batch.token_type_ids[0].tolist()
     slots = [-1] * len(ids) if batch.soft is None else batch.soft[0].tolist()
@@ -73,20 +73,20 @@ def _print(config: PetConfig, example: Example, session: object) -> None:
         for token, slot in zip(lm.tokenizer.convert_ids_to_tokens(ids), slots, strict=True)
     ]
     hard = [index for index, slot in zip(ids, slots, strict=True) if slot < 0]
-    out.print(f"prompt    {lm.tokenizer.decode(hard)}", highlight=False, markup=False)
+    out.print(f"prompt    {lm.tokenizer.decode(hard)}")
     for segment in sorted(set(types)):
         name = f"tokens {'AB'[segment]}" if len(set(types)) > 1 else "tokens"
         own = [token for token, kind in zip(tokens, types, strict=True) if kind == segment]
-        out.print(f"{name:<9} {' '.join(own)}", highlight=False, markup=False)
+        out.print(f"{name:<9} {' '.join(own)}")
     cut = f", {prompt.cut} cut" if prompt.cut else ""
     cut += f", no room for {prompt.lacks} demonstrations" if prompt.lacks else ""
     place = (
         "the answer behind the last" if lm.family == "decoder_only" else f"mask at {', '.join(map(str, prompt.masks))}"
     )
-    out.print(f"length    {len(ids)} tokens, {place}{cut}", highlight=False, markup=False)
+    out.print(f"length    {len(ids)} tokens, {place}{cut}")
     if batch.soft is not None:
         soft = " ".join(str(position) for position, slot in enumerate(slots) if slot >= 0)
-        out.print(f"soft at   {soft} (as they start, before any training)", highlight=False, markup=False)
+        out.print(f"soft at   {soft} (as they start, before any training)")
     answers = learner.answers if encoded.candidates is None else encoded.candidates[0]
     several = answers.longest > 1
     with learner.asking():
@@ -94,7 +94,7 @@ def _print(config: PetConfig, example: Example, session: object) -> None:
         top = logits.softmax(0).topk(8)
         words = [lm.tokenizer.decode([i]).strip() for i in top.indices.tolist()]
         shown = ", ".join(f"{word} {p:.3f}" for word, p in zip(words, top.values.tolist(), strict=True))
-        out.print(f"top words {shown}", highlight=False, markup=False)
+        out.print(f"top words {shown}")
         if several:
             scores = lm.score_answers(batch, answers, learner.embeds(batch))[0]
         else:

@@ -7,17 +7,20 @@ from pathlib import Path
 from typing import Any
 
 from rich.console import Console
-from rich.markup import escape
 from rich.table import Table
 
 from pet_cli.commands import account
 from pet_cli.results import left_out, summary
 
 
-def console() -> Console:
-    """The terminal's console; 80 columns where the output goes elsewhere."""
-    own = Console()
-    return own if own.is_terminal else Console(width=80)
+def console(stderr: bool = False, width: int = 80) -> Console:
+    """The terminal's console; so many columns where the output goes elsewhere.
+
+    Nothing is read as markup, so that brackets stay: label words, templates and `pip install 'x[extra]'` have them.
+    """
+    plain: dict[str, Any] = {"stderr": stderr, "markup": False, "highlight": False}
+    own = Console(**plain)
+    return own if own.is_terminal else Console(width=width, **plain)
 
 
 def plain_table(*columns: str) -> Table:
@@ -35,16 +38,15 @@ def show_run(folder: Path) -> None:
 def _show(lines: Sequence[str]) -> None:
     out = console()
     for line in lines:
-        out.print(line, highlight=False, markup=False, soft_wrap=True)
+        out.print(line, soft_wrap=True)
 
 
 def show_left_out(combinations: Sequence[left_out.LeftOut]) -> None:
     """What a sweep leaves out, on stderr: rungs and shots, and why."""
-    out = Console(stderr=True)
     table = Table(*left_out.COLUMNS, box=None, pad_edge=False, header_style="bold")
     for row in left_out.table(combinations):
-        table.add_row(*map(escape, row))
-    (out if out.is_terminal else Console(stderr=True, width=100)).print(table, highlight=False)
+        table.add_row(*row)
+    console(stderr=True, width=100).print(table)
 
 
 def show_sweep(rows: Sequence[Mapping[str, Any]], configurations: Sequence[Mapping[str, Any]], folder: Path) -> None:
@@ -61,14 +63,14 @@ def show_sweep(rows: Sequence[Mapping[str, Any]], configurations: Sequence[Mappi
     out.print(table)
     sentence = summary.spread(configurations)
     if sentence:
-        out.print(sentence, highlight=False)
+        out.print(sentence)
     best = summary.best_run(rows, configurations)
     if best is not None and len(configurations) > 1:
-        out.print("\nA run of the best configuration:", highlight=False)
+        out.print("\nA run of the best configuration:")
         _show(account.lines(best, further=False))
         out.print()
     for line in rows:
         if line["status"] != "done":
             why = f": {line['error']}" if line["error"] else ""
-            out.print(f"{line['status']}: {line['run']}{why}", highlight=False, style="red")
-    out.print(f"{folder}/summary.md, summary.csv, runs.csv", highlight=False)
+            out.print(f"{line['status']}: {line['run']}{why}", style="red", soft_wrap=True)
+    out.print(f"{folder}/summary.md, summary.csv, runs.csv")
