@@ -42,6 +42,12 @@ def held_out(source: Path, folder: Path) -> Path:
     return folder
 
 
+def overrides(model: Path, task: str, data: Path) -> list[str]:
+    """The runs of one task, as `pet train -m` takes them: the embedded model's settings, with other weights."""
+    return [f"task={task}", f"data.path={data}", "model=embedded", f"model.name={model}", f"tuning={','.join(TUNINGS)}",
+            f"seed={','.join(map(str, SEEDS))}", "data.max_test=500", "baseline=false", "save_model=never"]  # fmt: skip
+
+
 def measure(model: Path, data: dict[str, Path], tasks: Sequence[str], folder: Path) -> Scores:
     """(task, tuning): the scores [seeds], from a sweep of `pet train` for each task.
 
@@ -51,10 +57,8 @@ def measure(model: Path, data: dict[str, Path], tasks: Sequence[str], folder: Pa
     found: Scores = {}
     for task in tasks:
         sweep = folder / task
-        command = [sys.executable, "-m", "pet_cli", "train", "-m", f"task={task}", f"data.path={data[task]}",
-                   "model=embedded", f"model.name={model}", f"tuning={','.join(TUNINGS)}",
-                   f"seed={','.join(map(str, SEEDS))}", "data.max_test=500", "baseline=false", "save_model=never",
-                   f"hydra.sweep.dir={sweep}"]  # fmt: skip
+        own = [*overrides(model, task, data[task]), f"hydra.sweep.dir={sweep}"]
+        command = [sys.executable, "-m", "pet_cli", "train", "-m", *own]
         if subprocess.run(command, stdout=subprocess.DEVNULL).returncode:
             raise SystemExit(f"measure_model: {' '.join(command[3:])} failed")
         for tuning in TUNINGS:

@@ -20,7 +20,9 @@ from safetensors.torch import load_file
 from transformers import AutoModelForMaskedLM, AutoModelForSeq2SeqLM, AutoTokenizer
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "scripts"))
+import measure_model
 import pretrain
+from pet_cli.commands.compose import compose
 from pretraining import loop
 from pretraining.batches import MaskedBatches, Schedule, SpanBatches, cut_blocks, encode
 from pretraining.models import like_words, looks, new_model, start_spans
@@ -438,3 +440,9 @@ def test_a_run_by_the_clock_ends_with_a_low_learning_rate() -> None:
     args = pretrain.parse(["corpus", "out", "--minutes", "5", "--warmup", "0.1", "--lr", "1"])
     rates = [loop.learning_rate(done, args) for done in (0.0, 0.05, 0.1, 0.55, 1.0)]
     assert rates == pytest.approx([0.0, 0.5, 1.0, 0.5, 0.0])
+
+
+def test_a_model_is_measured_with_the_settings_of_the_embedded_one(tmp_path: Path) -> None:
+    own = [text for text in measure_model.overrides(tmp_path / "mine", "sst2", tmp_path) if "," not in text]
+    mine, default = compose(own).model, compose([]).model
+    assert mine.name == str(tmp_path / "mine") and mine.learning_rate == default.learning_rate is not None
