@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -39,9 +40,11 @@ class Demonstration:
 class Demonstrations:
     """The examples that may be shown, and how those of a prompt are chosen.
 
-    A text is shown as many of each label, `per_label`, or, where a label has fewer that are not the text itself, as
-    many of each label as that one has: a training prompt that lacked an example of its own label would give it away.
-    They stand in rounds of one example of each label, the labels in an order drawn for each round.
+    A text is shown as many of each label, `per_label`, or, where a label has fewer, as many of each label as that one
+    has. What a text may not be shown, itself, is missing from its own label alone, so that a training prompt must tell
+    neither how many are left nor which of them a new text would be shown. So one of the examples is shown as many as
+    any other of them could be, in draws of its own. They stand in rounds of one example of each label, the labels in
+    an order drawn for each round.
 
     Attributes:
         nearest: whether only those are drawn from that are among the half of their label most like the text (LM-BFF,
@@ -101,6 +104,14 @@ class Demonstrations:
             found.setdefault(text_key(one.fields), set()).add(place)
         return found
 
+    @cached_property
+    def _left(self) -> int:
+        """How many of each label are there for each of the examples, whichever it is, without the example itself."""
+        times = [0] * len(self.labels)  # the most often that a text stands in each label
+        for (_, label), n in Counter((text_key(one.fields), one.label) for one in self.examples).items():
+            times[label] = max(times[label], n)
+        return min(len(places) - n for places, n in zip(self._places, times, strict=True))
+
     def choose(
         self, fields: Mapping[str, str], draw: int, *, apart: bool, likeness: np.ndarray | None = None
     ) -> tuple[int, ...]:
@@ -108,20 +119,20 @@ class Demonstrations:
 
         Args:
             draw: which of the draws, from 0.
-            apart: whether each text has draws of its own; else a draw is the same for all texts that it does not hold.
+            apart: whether each text has draws of its own; else a draw is the same for all texts but the examples.
             likeness: where `nearest`, how like the text each example is, `[examples]`.
         """
         own = text_key(fields)
         itself = self._same.get(own, set())
         drawn: list[list[int]] = []
-        text = json.dumps(own) if apart else ""
+        text = json.dumps(own) if apart or itself else ""
         for label, places in enumerate(self._places):
             mine = [place for place in places if place not in itself]
             if likeness is not None:
                 like = likeness[mine]
                 mine = [mine[i] for i in np.argsort(-like, kind="stable")[: max(self.per_label, (len(mine) + 1) // 2)]]
             drawn.append(_sample(mine, self.per_label, f"{self.seed}/{draw}/{label}/{text}"))
-        rounds = min(map(len, drawn))
+        rounds = min(*map(len, drawn), *([self._left] if itself else []))
         return tuple(
             drawn[label][number]
             for number in range(rounds)

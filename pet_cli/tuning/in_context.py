@@ -47,10 +47,10 @@ class InContext:
 
     @property
     def key(self) -> str | None:
-        """Identifies what is shown; None where that goes by a model that training changes."""
+        """Identifies what is shown, label words included; None where that goes by a model that training changes."""
         if self.demonstrations.nearest and self.learner.trains_model:
             return None
-        return self.demonstrations.fingerprint
+        return f"{self.demonstrations.fingerprint} {self.encoder.words}"
 
     @property
     def draws(self) -> int:
