@@ -143,7 +143,8 @@ def test_building_training_saving_and_loading_leave_the_models_modes(
     again.load(tmp_path)
     assert modes() == before
     for _ in range(2):
-        assert torch.equal(again.predict(again.encode(ROWS)), answer)
+        # Equal weights at other addresses: on some processors sums are then taken in another order.
+        torch.testing.assert_close(again.predict(again.encode(ROWS)), answer, rtol=0, atol=1e-6)
 
 
 @EVERY

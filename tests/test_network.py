@@ -168,7 +168,7 @@ def test_words_that_tell_labels_apart_are_learned(name: str) -> None:
     assert method.predict(texts).argmax(1).tolist() == texts.gold
     told = method.facts()
     assert told["steps"] == 30 and told["dev_score"] == 1.0 and told["last_loss"] < told["first_loss"]
-    assert method.predict(Split.passing([{"text": ""}, {"text": "zzz"}])).std(axis=0).max() == 0  # nothing is known
+    assert method.predict(Split.passing([{"text": ""}, {"text": "zzz"}])).std(axis=0).max() < 1e-6  # nothing is known
 
 
 @pytest.mark.parametrize("static", ["true", "false"])
