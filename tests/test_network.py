@@ -112,11 +112,15 @@ def test_words_are_runs_of_letters_and_signs_alone() -> None:
     assert split_words("很好 ok") == ["很", "好", "ok"] and split_words("  ") == []
 
 
+def test_a_sign_that_belongs_to_the_one_before_it_ends_no_word() -> None:
+    assert split_words("अच्छी फ़िल्म! بُنٌّ cafe\u0301") == ["अच्छी", "फ़िल्म", "!", "بُنٌّ", "cafe\u0301"]
+
+
 @pytest.mark.parametrize("header", ["3 2\n", ""])
 @pytest.mark.parametrize("packed", [True, False])
 def test_both_formats_are_read_packed_or_not(header: str, packed: bool, tmp_path: Path) -> None:
     path = tmp_path / "words"
-    text = f"{header}good 1 2\nwith two 3.5 -4e-1 \r\nGood 5 6\n".encode()
+    text = f"\ufeff{header}good 1 2\nwith two 3.5 -4e-1 \r\nGood 5 6\n".encode()
     path.write_bytes(gzip.compress(text) if packed else text)
     found = read_vectors(path)
     assert found.places == {"good": 0, "with two": 1, "Good": 2}
@@ -138,6 +142,7 @@ def test_both_formats_are_read_packed_or_not(header: str, packed: bool, tmp_path
         ("", "holds no word vectors"),
         (b"2 2\ngood \xff\xfe\x00", "line 2: not text"),
         (gzip.compress(b"good 1 2\n" * 9, mtime=0)[:-12], "cannot be read"),
+        (gzip.compress(b"", mtime=0)[:10] + b"\x07damaged", "cannot be read"),
     ],
 )
 def test_a_broken_file_is_told_with_its_line(text: Any, said: str, tmp_path: Path) -> None:

@@ -149,6 +149,7 @@ WRONG = [
     ("x.json", b'[{"text": "a"},\n {"text": }]', "x.json, line 2: not JSON (Expecting value)."),
     ("x.json", b'[{"text": "a", "label": 1}, 3]', "x.json, row 2: not a JSON object but int."),
     ("x.csv.gz", b"text,label\n", "x.csv.gz cannot be read: Not a gzipped file"),
+    ("x.csv.gz", gzip.compress(b"", mtime=0)[:10] + b"\x07damaged", "x.csv.gz cannot be read: Error -3"),
 ]
 
 

@@ -474,6 +474,7 @@ def test_contexts_of_words_of_all_labels_come_first(searched: Searched, data: Pa
         (("search.corpus=none",), ("search.corpus=none", "no such folder")),
         (("search.corpus={data}",), ("search.corpus=", "*.txt")),
         (("search.corpus={data}/of one label",), ("tasty", "bland", "search.corpus=FOLDER")),
+        (("search.corpus={data}/damaged",), ("a.txt.gz", "cannot be read")),
         (("data.unlabeled=file",), ("search.corpus", "unlabeled")),
         (("search=rules", "search.corpus=none"), ("search.corpus", "search=mining")),
     ],
@@ -484,6 +485,8 @@ def test_mining_says_what_it_lacks(
     (data / "unlabeled.jsonl").unlink()
     (data / "of one label").mkdir()
     (data / "of one label" / "a.txt").write_text("We had some rice. We call that good.")
+    (data / "damaged").mkdir()
+    (data / "damaged" / "a.txt.gz").write_bytes(gzip.compress(b"", mtime=0)[:10] + b"\x07damaged")
     own = (one.replace("{data}", str(data)) for one in given)
     code, said = searched("template", tmp_path / "found", "search=mining", *own)
     assert code == 2 and len(said.splitlines()) == 1 and all(word in said for word in words), said

@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import gzip
 import hashlib
+import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -75,12 +76,14 @@ def _lines(path: Path) -> Iterator[tuple[int, str]]:
             packed = start.read(2) == b"\x1f\x8b"
         with gzip.open(path, "rb") if packed else path.open("rb") as stream:
             for number, line in enumerate(stream, start=1):
+                if number == 1:
+                    line = line.removeprefix(b"\xef\xbb\xbf")
                 yield number, line.decode("utf-8").removesuffix("\n").rstrip("\r ")
     except UnicodeDecodeError:
         raise UserError(
             f"{path}, line {number}: not text in UTF-8; the text format of word2vec or GloVe is read, not the binary."
         ) from None
-    except (OSError, EOFError) as error:
+    except (OSError, EOFError, zlib.error) as error:
         raise UserError(f"{path} cannot be read: {getattr(error, 'strerror', None) or error}.") from None
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import lzma
+import zlib
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -31,5 +32,5 @@ def lines(paths: list[Path]) -> Iterator[str]:
             with _OPEN[path.suffix.lower()](path, "rt", encoding="utf-8", errors="replace") as stream:
                 for line in stream:
                     yield line.strip()
-        except (OSError, EOFError, lzma.LZMAError) as error:
+        except (OSError, EOFError, lzma.LZMAError, zlib.error) as error:
             raise UserError(f"{path}: cannot be read: {error}.") from None
