@@ -172,6 +172,31 @@ def test_who_wins_where_in_words() -> None:
     ]
 
 
+def test_an_era_that_was_measured_at_fewer_sizes_leads_where_it_does() -> None:
+    """Between two sizes of its own a line runs as it is drawn; one size alone has none, and is named."""
+    features = rung("tfidf", "features", {6: 0.5, 24: 0.6, 96: 0.7})
+    assert ladder.sentences(best([features, rung("pet", "prompts", {6: 0.8, 96: 0.9})]), 0)[0] == (
+        "Prompts (pet) lead at every number of labels, 6 to 96."
+    )
+    setfit = rung("setfit", "pretraining", {24: 0.8})
+    assert ladder.sentences(best([features, setfit, rung("none", "prompts", {0: 0.4})]), 0)[0] == (
+        "Prompts (none) lead up to 6 examples of each label, features (tfidf) from 6 on, but at 24 "
+        "pretrain-and-fine-tune (setfit) do."
+    )
+    crossing = rung("full", "prompts", {6: 0.6, 96: 0.65})  # 0.625 at 24; level 1 / 3 of the way from there to 96
+    assert ladder.sentences(best([features, crossing]), 0)[0] == (
+        "Prompts (full) lead up to 38 examples of each label, features (tfidf) from 38 on."
+    )
+
+
+def test_a_tie_is_one_and_less_than_an_example_is_more_than_none() -> None:
+    level = {4: 0.7, 16: 0.8}
+    said = ladder.sentences(best([rung("tfidf", "features", level), rung("full", "prompts", level)]), 0)
+    assert said[1] == "Features and prompts: level from 4 to 16."
+    early = [rung("list", "features", {0: 0.6, 4: 0.7}), rung("zero shot", "prompts", {0: 0.61})]
+    assert "below 0.4 prompts win" in ladder.sentences(best(early), 0)[1]
+
+
 def test_names_at_the_lines_ends_never_overlap_and_stay_near() -> None:
     assert ladder_plot.apart([0.0, 0.1, 5.0], 1.0, -10, 10) == pytest.approx([-0.45, 0.55, 5.0])
     assert ladder_plot.apart([9.8, 9.9], 1.0, 0, 10) == pytest.approx([9, 10])

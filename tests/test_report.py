@@ -11,6 +11,7 @@ from collections.abc import Callable
 from html.parser import HTMLParser
 from pathlib import Path
 from statistics import NormalDist
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -18,11 +19,13 @@ import pytest
 
 from pet_cli.config.build import build
 from pet_cli.errors import UserError
-from pet_cli.report import command, write_report
+from pet_cli.report import command, latex, markdown, write_report
+from pet_cli.report.answers import mistakes
 from pet_cli.report.commands import commands
 from pet_cli.report.compare import Verdict, by_setting, differences
 from pet_cli.report.curves import curve_section
-from pet_cli.report.document import Figures
+from pet_cli.report.document import Figures, Table
+from pet_cli.report.predictions import read_predictions
 from pet_cli.report.runs import read_study
 from pet_cli.report.spread import pooled
 from pet_cli.report.statistics import Comparison, Decomposition, Source, decompose, estimate, holm, paired_bootstrap
@@ -509,6 +512,35 @@ def test_runs_on_other_examples_are_not_compared(tmp_path: Path, data: Path) -> 
     path.write_text("".join(json.dumps(line | {"row": line["row"] + 1}) + "\n" for line in lines))
     runs = {run.folder: run for run in read_study([tmp_path]).runs}
     assert differences([((1, 1), [runs[first]], [runs[second]])]) is None
+
+
+def test_candidates_of_different_numbers_are_no_obstacle_to_the_mistakes(tmp_path: Path) -> None:
+    """Each run scored its own draw of the test examples, whose longest lists of candidates differ."""
+    rows = [
+        {"row": 0, "gold": "soup", "predicted": "tea", "probabilities": {"soup": 0.1, "tea": 0.9}},
+        {"row": 1, "gold": "a", "predicted": "c", "probabilities": {"a": 0.1, "b": 0.2, "c": 0.7}},
+    ]
+    runs = []
+    for number in (1, 2):
+        path = tmp_path / f"{number}.jsonl"
+        path.write_text("".join(json.dumps(row) + "\n" for row in rows[:number]))
+        said = read_predictions(path, "choice", [], "accuracy")
+        runs.append(SimpleNamespace(labels=[], kind="choice", predictions=said))
+    found = mistakes(SimpleNamespace(runs=runs), 5)  # type: ignore[arg-type]
+    assert [(one.row, one.predicted, one.confidence, one.runs) for one in found] == [
+        (0, "tea", pytest.approx(0.9), 2),
+        (1, "c", pytest.approx(0.7), 1),
+    ]
+
+
+def test_what_a_row_begins_with_is_no_part_of_the_line_before() -> None:
+    """TeX reads `[` and `*` behind `\\\\` or a rule as an option of it."""
+    lines = latex.table(Table("", ("pattern",), (("[{mask}] {text}",), ("*",)))).splitlines()
+    assert lines[5:7] == [r"{}[\{mask\}] \{text\} \\", r"{}* \\"]
+
+
+def test_markdown_leaves_text_as_it_is() -> None:
+    assert markdown.escape("R&D &lt;b&gt; a|b") == r"R&D \&lt;b\&gt; a\|b"
 
 
 def test_settings_are_sorted_as_a_person_would() -> None:

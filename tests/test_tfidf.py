@@ -78,6 +78,19 @@ def test_labels_of_noise_are_held_back_and_labels_of_words_are_not() -> None:
     assert fitted(TRAIN).facts()["strength"] == 1000
 
 
+@pytest.mark.parametrize("seed", range(4))
+def test_texts_of_signs_alone_leave_a_part_without_words_and_no_more(seed: int) -> None:
+    few = split("train", ("!!", 0), ("good", 0), ("??", 1), ("bad", 1))
+    method = fitted(few, "method.characters=null", f"trainer.seed={seed}")
+    told = store.softmax(method.predict(Split.passing([{"text": "good"}, {"text": "bad"}])))
+    assert method.facts()["folds"] == 2 and told.argmax(axis=1).tolist() == [0, 1]
+
+
+def test_words_whose_signs_combine_stay_whole() -> None:
+    method = fitted(split("train", ("अच्छी फ़िल्म", 0), ("बुरी", 1)), "method.characters=null", "method.words=[1,1]")
+    assert set(method.vectorizers["text/words"].vocabulary_) == {"अच्छी", "फ़िल्म", "बुरी"}
+
+
 def test_fields_are_features_of_their_own() -> None:
     config = compose(["method=tfidf", "task=ag_news", "data.path=."])
     method = methods.build(config)

@@ -101,7 +101,7 @@ class LinearMethod(Method):
         bias = np.full(len(self.labels), _ABSENT)
         there = np.unique(targets)
         bias[there] = 0.0
-        if len(there) < 2:
+        if len(there) < 2 or not features.shape[1]:
             return weights, bias
         balanced = "balanced" if self.config.trainer.class_weights == "balanced" else None
         model = LogisticRegression(C=strength, max_iter=1000, class_weight=balanced)

@@ -44,6 +44,8 @@ class TfidfMethod(ValidatedMethod):
 
     def learned(self, train: Split) -> csr_matrix:
         self.vectorizers = self._vectorizers(train.rows)
+        if not self.vectorizers:
+            raise UserError("method=tfidf: the training texts hold no n-gram; see method.words and method.characters.")
         return self._features(train.rows, self.vectorizers)
 
     def held_out(self, train: Split, seen: np.ndarray, unseen: np.ndarray) -> tuple[csr_matrix, csr_matrix]:
@@ -89,8 +91,6 @@ class TfidfMethod(ValidatedMethod):
                     found[f"{field}/{kind}"] = own.fit([row[field] for row in rows])
                 except ValueError:  # no text holds any
                     continue
-        if not found:
-            raise UserError("method=tfidf: the training texts hold no n-gram; see method.words and method.characters.")
         return found
 
     def _vectorizer(self, kind: str, vocabulary: Mapping[str, int] | None = None) -> TfidfVectorizer:
@@ -107,9 +107,9 @@ class TfidfMethod(ValidatedMethod):
     @staticmethod
     def _features(rows: Sequence[Mapping[str, str]], vectorizers: Mapping[str, TfidfVectorizer]) -> csr_matrix:
         """`[rows, features]`, each kind of n-gram of each field of unit length."""
-        from scipy.sparse import hstack
+        from scipy.sparse import csr_matrix, hstack
 
-        parts = []
+        parts = [csr_matrix((len(rows), 0))]
         for name, own in vectorizers.items():
             field = name.rpartition("/")[0]
             parts.append(own.transform([row[field] for row in rows]))

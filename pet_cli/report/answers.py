@@ -91,7 +91,7 @@ def mistakes(configuration: Configuration, most: int) -> list[Mistake]:
         for row, truth, answer, line, columns in zip(
             said.rows.tolist(), own.gold, own.predicted, own.probabilities, said.columns, strict=True
         ):
-            probabilities.setdefault(row, []).append(line)
+            probabilities.setdefault(row, []).append(line[: len(columns)])  # others may have more candidates
             wrong[row] = wrong.get(row, 0) + (not is_right(truth, answer))
             gold[row], names[row] = truth, columns
     found = []

@@ -16,7 +16,7 @@ from pet_cli.report.document import Block, Bullets, Figures, Section, Table, Tex
 from pet_cli.report.ladder_plot import ALL, Series, ladder
 from pet_cli.report.runs import Run, Study, levels
 from pet_cli.report.statistics import Estimate, estimate
-from pet_cli.report.values import brief
+from pet_cli.report.values import PVP, brief
 
 _WORDS = {
     "features": "features",
@@ -52,11 +52,13 @@ class Climb:
 
     Attributes:
         prefix: the data set's name, where there are several.
+        over: what its means are over, in words.
         sizes: training examples of each label, ascending; `ALL` for all, of which `everything` is the number.
         best: the eras' best rungs.
     """
 
     prefix: str
+    over: str
     rungs: Sequence[Rung]
     sizes: Sequence[float]
     everything: float
@@ -74,7 +76,10 @@ def climbs(study: Study) -> list[Climb]:
         if len(here) > 1 and len(sizes) > 1:
             everything = float(np.mean([_labeled(run) for run in runs if _size(run) == ALL] or [0]))
             prefix = f"{title}. " if len(study.datasets) > 1 else ""
-            found.append(Climb(prefix, rungs, sizes, everything, {era: era_line(rungs, era) for era in here}))
+            prompts = [run for run in runs if run.has_prompt]
+            over = wording.together([*(f"{key}s" for key in PVP if len(levels(prompts, key)) > 1), "seeds"])
+            best = {era: era_line(rungs, era) for era in here}
+            found.append(Climb(prefix, over, rungs, sizes, everything, best))
     return found
 
 
@@ -88,7 +93,7 @@ def ladder_section(study: Study) -> Section | None:
     blocks: list[Block] = []
     for number, one in enumerate(climbs(study), start=1):
         caption = (
-            f"{one.prefix}Mean {study.score_title} over seeds, the band is one standard deviation; beside it seconds "
+            f"{one.prefix}Mean {study.score_title} over {one.over}, the band is one standard deviation; beside it seconds "
             "of training, a mark for each number of labels."
         )
         picture = ladder(f"ladder-{number}", caption, _series(one.rungs), one.everything, study.score_title)
@@ -205,20 +210,41 @@ class Stretch:
 
 def between(first: float, second: float, share: float, everything: float) -> float:
     """The size a share of the way from one to another, on their logarithms; from 0 on, of the numbers themselves."""
-    first, second = (everything if size == ALL else size for size in (first, second))
+    first, second = _number(first, everything), _number(second, everything)
+    if share in (0, 1):  # exactly there
+        return second if share else first
     if first <= 0:
         return share * second
     return float(2 ** ((1 - share) * math.log2(first) + share * math.log2(second)))
+
+
+def _share(first: float, second: float, size: float, everything: float) -> float:
+    """How much of the way from one size to another lies before a third between them: of `between` the inverse."""
+    first, second, size = (_number(one, everything) for one in (first, second, size))
+    if first > 0:
+        first, second, size = map(math.log2, (first, second, size))
+    return min(1.0, (size - first) / (second - first)) if second > first else 1.0
+
+
+def _whole(line: Mapping[float, float], sizes: Sequence[float], everything: float) -> dict[float, float]:
+    """A line at every size from its first to its last: between two of its own as the plot draws it."""
+    found = {}
+    for first, second in itertools.pairwise(sorted(line)):
+        for size in (size for size in sizes if first <= size < second):
+            share = _share(first, second, size, everything)
+            found[size] = (1 - share) * line[first] + share * line[second]
+    return found | dict(line)
 
 
 def stretches(lines: Mapping[str, Mapping[float, float]], everything: float) -> list[Stretch]:
     """Which era leads where: the upper envelope of the lines between the sizes that were measured.
 
     Args:
-        lines: era -> size -> mean; a line runs between sizes that it has both.
+        lines: era -> size -> mean; a line runs from its first size to its last.
         everything: how many examples of each label `ALL` is.
     """
     sizes = sorted({size for line in lines.values() for size in line})
+    lines = {era: _whole(line, sizes, everything) for era, line in lines.items()}
     found: list[Stretch] = []
 
     def add(start: float, end: float, era: str) -> None:
@@ -259,29 +285,55 @@ def _number(size: float, everything: float) -> float:
 def sentences(best: Mapping[str, Best], everything: float) -> list[str]:
     """Who leads at which number of labels, and each two eras against each other."""
     means = {era: {size: one.mean for size, (_, one) in line.items()} for era, line in best.items()}
-    found = [_lead(stretches(means, everything), best, everything)]
+    own = stretches(means, everything)
+    found = [_lead(own, best, everything, _apart(own, means, everything))]
     eras = list(best)
     for place, first in enumerate(eras):
         found += [_against(first, second, best, everything) for second in eras[place + 1 :]]
     return [sentence for sentence in found if sentence]
 
 
-def _lead(own: Sequence[Stretch], best: Mapping[str, Best], everything: float) -> str:
-    """`Prompts (full) lead up to 51 examples of each label, features (tfidf) from there on.`"""
+def _apart(own: Sequence[Stretch], lines: Mapping[str, Mapping[float, float]], everything: float) -> dict[float, str]:
+    """size -> the era that is the highest there, though it leads on no stretch around it: where it was measured at one
+    size, no line of it runs anywhere."""
+    sizes = sorted({size for line in lines.values() for size in line})
+    found = {}
+    for size in sizes:
+        place, there = _number(size, everything), {era: line[size] for era, line in lines.items() if size in line}
+        around = {one.era for one in own if one.start <= place <= one.end}
+        highest = max(there, key=there.__getitem__)
+        if all(_whole(lines[era], sizes, everything)[size] < there[highest] for era in around):
+            found[size] = highest
+    return found
+
+
+def _lead(own: Sequence[Stretch], best: Mapping[str, Best], everything: float, others: Mapping[float, str]) -> str:
+    """`Prompts (full) lead up to 51 examples of each label, features (tfidf) from there on.`
+
+    Args:
+        others: size -> the era that leads there alone.
+    """
     parts = []
+    but = [f"at {_shown(size)} {_WORDS[era]} ({best[era][size][0]}) do" for size, era in others.items()]
+    end = f", but {wording.together(but)}." if but else "."
     for place, one in enumerate(own):
         names = dict.fromkeys(
-            name for size, (name, _) in best[one.era].items() if one.start <= _number(size, everything) <= one.end
+            name
+            for size, (name, mean) in best[one.era].items()
+            if one.start <= _number(size, everything) <= one.end
+            and all(mean.mean >= line[size][1].mean for line in best.values() if size in line)
         )
         who = _WORDS[one.era] + (f" ({', then '.join(names)})" if names else "")
         if len(own) == 1:
-            return wording.sentence(f"{who} lead at every number of labels, {_plain(one.start)} to {_plain(one.end)}.")
+            return wording.sentence(
+                f"{who} lead at every number of labels, {_plain(one.start)} to {_plain(one.end)}{end}"
+            )
         first, last = place == 0, place == len(own) - 1
         unit = " examples of each label" if first else ""
         where = f"up to {_plain(one.end)}{unit}" if first else f"from {_plain(one.start)}"
         where += " on" if last else "" if first else f" to {_plain(one.end)}"
         parts.append(f"{who}{' lead' if first else ''} {where}")
-    return wording.sentence(f"{', '.join(parts)}.") if parts else ""
+    return wording.sentence(f"{', '.join(parts)}{end}") if parts else ""
 
 
 def _against(first: str, second: str, best: Mapping[str, Best], everything: float) -> str:
@@ -291,13 +343,15 @@ def _against(first: str, second: str, best: Mapping[str, Best], everything: floa
         return ""
     lines = {era: {size: best[era][size][1].mean for size in shared} for era in (first, second)}
     own = stretches(lines, everything)
+    where = f"from {_shown(shared[0])} to {_shown(shared[-1])}" if len(shared) > 1 else f"at {_shown(shared[0])}"
+    if lines[first] == lines[second]:
+        return f"{wording.sentence(_WORDS[first])} and {_WORDS[second]}: level {where}."
     if len(own) > 1:
         parts = [f"below {_plain(own[0].end)} {_WORDS[own[0].era]} win"]
         parts += [f"from {_plain(one.start)} to {_plain(one.end)} {_WORDS[one.era]}" for one in own[1:-1]]
         said = ", ".join([*parts, f"above {_plain(own[-1].start)} {_WORDS[own[-1].era]}"])
     else:
         ahead = own[0].era if own else max(lines, key=lambda era: lines[era][shared[0]])
-        where = f"from {_shown(shared[0])} to {_shown(shared[-1])}" if len(shared) > 1 else f"at {_shown(shared[0])}"
         said = f"{_WORDS[ahead]} win {where}"
     noisy, known = [], []
     for size in shared:
@@ -321,7 +375,9 @@ def _shown(size: float) -> str:
 
 
 def _plain(number: float) -> str:
-    """A number of labels with two digits that count."""
+    """A number of labels with two digits that count; of less than one the first."""
+    if number < 1:
+        return f"{number:.1g}"
     if number < 10:
         return f"{number:.0f}"
     digits = 1 - math.floor(math.log10(number))

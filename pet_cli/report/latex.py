@@ -43,4 +43,6 @@ def _row(cells: tuple[str, ...], strong: bool = False) -> str:
     texts = [escape(cell) for cell in cells]
     if strong:
         texts = [rf"\textbf{{{text}}}" for text in texts]
+    if texts[0].startswith(("[", "*")):  # the end of the line before would take it for its own
+        texts[0] = f"{{}}{texts[0]}"
     return " & ".join(texts) + r" \\"

@@ -19,7 +19,7 @@ def render(document: Document) -> str:
 
 def escape(text: str) -> str:
     """Text on one line that Markdown leaves as it is, also inside a table."""
-    return re.sub(r"([\\`*_\[\]<>|#~$])", r"\\\1", " ".join(text.split()))
+    return re.sub(r"([\\`*_\[\]<>|#~$]|&(?=#?\w+;))", r"\\\1", " ".join(text.split()))
 
 
 def _block(block: Block) -> list[str]:
