@@ -11,7 +11,7 @@ from pet_cli.commands.cli import main
 from pet_cli.commands.compose import compose
 from pet_cli.commands.sweep import combined
 from pet_cli.config import eras, files, registry
-from pet_cli.report import drawing, ladder, ladder_plot
+from pet_cli.report import drawing, envelope, ladder, ladder_plot
 from pet_cli.report.ladder_plot import ALL, Series
 from pet_cli.report.statistics import Estimate
 from pet_cli.results import left_out, summary
@@ -140,7 +140,7 @@ def test_the_best_of_an_era_at_each_number_of_labels_counts_and_what_learns_noth
 
 def test_lines_cross_where_the_means_do_on_the_logarithm_of_the_labels() -> None:
     lines = {"prompts": {4: 0.7, 16: 0.72}, "features": {4: 0.6, 16: 0.8}}
-    first, second = ladder.stretches(lines, 0)
+    first, second = envelope.stretches(lines, 0)
     # 0.1 ahead at 4 = 2 ** 2, 0.08 behind at 16 = 2 ** 4: level 10 / 18 of the way.
     assert (first.era, second.era) == ("prompts", "features")
     assert first.end == second.start == pytest.approx(2 ** (2 + 2 * 10 / 18))
@@ -148,14 +148,14 @@ def test_lines_cross_where_the_means_do_on_the_logarithm_of_the_labels() -> None
 
 def test_a_third_line_may_lead_between_two_sizes() -> None:
     lines = {"a": {4: 0.9, 16: 0.1}, "b": {4: 0.1, 16: 0.9}, "c": {4: 0.6, 16: 0.6}}
-    own = ladder.stretches(lines, 0)
+    own = envelope.stretches(lines, 0)
     assert [one.era for one in own] == ["a", "c", "b"]
     assert [one.end for one in own] == pytest.approx([2 ** (2 + 2 * 3 / 8), 2 ** (2 + 2 * 5 / 8), 16])
 
 
 def test_from_no_labels_on_and_to_all_of_them() -> None:
-    assert ladder.between(0, 4, 0.5, 0) == 2
-    assert ladder.between(256, ALL, 0.5, 1024) == pytest.approx(512)
+    assert envelope.between(0, 4, 0.5, 0) == 2
+    assert envelope.between(256, ALL, 0.5, 1024) == pytest.approx(512)
 
 
 def test_who_wins_where_in_words() -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -13,6 +12,7 @@ from pet_cli.config import eras
 from pet_cli.config.eras import ERAS
 from pet_cli.report import wording
 from pet_cli.report.document import Block, Bullets, Figures, Section, Table, Text
+from pet_cli.report.envelope import Stretch, number, stretches, whole
 from pet_cli.report.ladder_plot import ALL, Series, ladder
 from pet_cli.report.runs import Run, Study, levels
 from pet_cli.report.statistics import Estimate, estimate
@@ -93,8 +93,8 @@ def ladder_section(study: Study) -> Section | None:
     blocks: list[Block] = []
     for number, one in enumerate(climbs(study), start=1):
         caption = (
-            f"{one.prefix}Mean {study.score_title} over {one.over}, the band is one standard deviation; beside it seconds "
-            "of training, a mark for each number of labels."
+            f"{one.prefix}Mean {study.score_title} over {one.over}, the band is one standard deviation; beside it "
+            "seconds of training, a mark for each number of labels."
         )
         picture = ladder(f"ladder-{number}", caption, _series(one.rungs), one.everything, study.score_title)
         said = sentences(one.best, one.everything)
@@ -199,89 +199,6 @@ def era_line(rungs: Sequence[Rung], era: str) -> Best:
     return found
 
 
-@dataclass(frozen=True)
-class Stretch:
-    """From one number of labels to another, the era with the highest mean."""
-
-    start: float
-    end: float
-    era: str
-
-
-def between(first: float, second: float, share: float, everything: float) -> float:
-    """The size a share of the way from one to another, on their logarithms; from 0 on, of the numbers themselves."""
-    first, second = _number(first, everything), _number(second, everything)
-    if share in (0, 1):  # exactly there
-        return second if share else first
-    if first <= 0:
-        return share * second
-    return float(2 ** ((1 - share) * math.log2(first) + share * math.log2(second)))
-
-
-def _share(first: float, second: float, size: float, everything: float) -> float:
-    """How much of the way from one size to another lies before a third between them: of `between` the inverse."""
-    first, second, size = (_number(one, everything) for one in (first, second, size))
-    if first > 0:
-        first, second, size = map(math.log2, (first, second, size))
-    return min(1.0, (size - first) / (second - first)) if second > first else 1.0
-
-
-def _whole(line: Mapping[float, float], sizes: Sequence[float], everything: float) -> dict[float, float]:
-    """A line at every size from its first to its last: between two of its own as the plot draws it."""
-    found = {}
-    for first, second in itertools.pairwise(sorted(line)):
-        for size in (size for size in sizes if first <= size < second):
-            share = _share(first, second, size, everything)
-            found[size] = (1 - share) * line[first] + share * line[second]
-    return found | dict(line)
-
-
-def stretches(lines: Mapping[str, Mapping[float, float]], everything: float) -> list[Stretch]:
-    """Which era leads where: the upper envelope of the lines between the sizes that were measured.
-
-    Args:
-        lines: era -> size -> mean; a line runs from its first size to its last.
-        everything: how many examples of each label `ALL` is.
-    """
-    sizes = sorted({size for line in lines.values() for size in line})
-    lines = {era: _whole(line, sizes, everything) for era, line in lines.items()}
-    found: list[Stretch] = []
-
-    def add(start: float, end: float, era: str) -> None:
-        if end <= start:
-            return
-        if found and found[-1].era == era:
-            start = found.pop().start
-        found.append(Stretch(start, end, era))
-
-    for first, second in itertools.pairwise(sizes):
-        here = {era: (line[first], line[second]) for era, line in lines.items() if first in line and second in line}
-        if not here:
-            continue
-        share = 0.0
-        era = max(here, key=lambda one: (here[one][0], here[one][1]))
-        while True:
-            meets = {
-                other: (here[era][0] - low) / ((here[era][0] - low) + (high - here[era][1]))
-                for other, (low, high) in here.items()
-                if high > here[era][1] and (here[era][0] - low) + (high - here[era][1]) > 0
-            }
-            meets = {other: place for other, place in meets.items() if place >= share}
-            start = between(first, second, share, everything)
-            if not meets:
-                add(start, _number(second, everything), era)
-                break
-            nearest = min(meets, key=lambda other: (meets[other], -here[other][1]))
-            share = meets[nearest]
-            add(start, between(first, second, share, everything), era)
-            era = nearest
-    return found
-
-
-def _number(size: float, everything: float) -> float:
-    return everything if size == ALL else size
-
-
 def sentences(best: Mapping[str, Best], everything: float) -> list[str]:
     """Who leads at which number of labels, and each two eras against each other."""
     means = {era: {size: one.mean for size, (_, one) in line.items()} for era, line in best.items()}
@@ -299,10 +216,10 @@ def _apart(own: Sequence[Stretch], lines: Mapping[str, Mapping[float, float]], e
     sizes = sorted({size for line in lines.values() for size in line})
     found = {}
     for size in sizes:
-        place, there = _number(size, everything), {era: line[size] for era, line in lines.items() if size in line}
+        place, there = number(size, everything), {era: line[size] for era, line in lines.items() if size in line}
         around = {one.era for one in own if one.start <= place <= one.end}
         highest = max(there, key=there.__getitem__)
-        if all(_whole(lines[era], sizes, everything)[size] < there[highest] for era in around):
+        if all(whole(lines[era], sizes, everything).get(size, -math.inf) < there[highest] for era in around):
             found[size] = highest
     return found
 
@@ -320,7 +237,7 @@ def _lead(own: Sequence[Stretch], best: Mapping[str, Best], everything: float, o
         names = dict.fromkeys(
             name
             for size, (name, mean) in best[one.era].items()
-            if one.start <= _number(size, everything) <= one.end
+            if one.start <= number(size, everything) <= one.end
             and all(mean.mean >= line[size][1].mean for line in best.values() if size in line)
         )
         who = _WORDS[one.era] + (f" ({', then '.join(names)})" if names else "")
