@@ -19,14 +19,14 @@ class Stretch:
     era: str
 
 
-def number(size: float, everything: float) -> float:
+def labels_of(size: float, everything: float) -> float:
     """Of how many examples of each label a size is, where `ALL` is so many."""
     return everything if size == ALL else size
 
 
 def between(first: float, second: float, share: float, everything: float) -> float:
     """The size a share of the way from one to another, on their logarithms; from 0 on, of the numbers themselves."""
-    first, second = number(first, everything), number(second, everything)
+    first, second = labels_of(first, everything), labels_of(second, everything)
     if share in (0, 1):  # exactly there
         return second if share else first
     if first <= 0:
@@ -36,7 +36,7 @@ def between(first: float, second: float, share: float, everything: float) -> flo
 
 def _share(first: float, second: float, size: float, everything: float) -> float:
     """How much of the way from one size to another lies before a third between them: of `between` the inverse."""
-    first, second, size = (number(one, everything) for one in (first, second, size))
+    first, second, size = (labels_of(one, everything) for one in (first, second, size))
     if second <= first:
         return 1.0
     if first > 0:
@@ -87,7 +87,7 @@ def stretches(lines: Mapping[str, Mapping[float, float]], everything: float) -> 
             meets = {other: place for other, place in meets.items() if place >= share}
             start = between(first, second, share, everything)
             if not meets:
-                add(start, number(second, everything), era)
+                add(start, labels_of(second, everything), era)
                 break
             nearest = min(meets, key=lambda other: (meets[other], -here[other][1]))
             share = meets[nearest]

@@ -12,7 +12,7 @@ from pet_cli.config import eras
 from pet_cli.config.eras import ERAS
 from pet_cli.report import wording
 from pet_cli.report.document import Block, Bullets, Figures, Section, Table, Text
-from pet_cli.report.envelope import Stretch, number, stretches, whole
+from pet_cli.report.envelope import Stretch, labels_of, stretches, whole
 from pet_cli.report.ladder_plot import ALL, Series, ladder
 from pet_cli.report.runs import Run, Study, levels
 from pet_cli.report.statistics import Estimate, estimate
@@ -216,7 +216,7 @@ def _apart(own: Sequence[Stretch], lines: Mapping[str, Mapping[float, float]], e
     sizes = sorted({size for line in lines.values() for size in line})
     found = {}
     for size in sizes:
-        place, there = number(size, everything), {era: line[size] for era, line in lines.items() if size in line}
+        place, there = labels_of(size, everything), {era: line[size] for era, line in lines.items() if size in line}
         around = {one.era for one in own if one.start <= place <= one.end}
         highest = max(there, key=there.__getitem__)
         if all(whole(lines[era], sizes, everything).get(size, -math.inf) < there[highest] for era in around):
@@ -237,7 +237,7 @@ def _lead(own: Sequence[Stretch], best: Mapping[str, Best], everything: float, o
         names = dict.fromkeys(
             name
             for size, (name, mean) in best[one.era].items()
-            if one.start <= number(size, everything) <= one.end
+            if one.start <= labels_of(size, everything) <= one.end
             and all(mean.mean >= line[size][1].mean for line in best.values() if size in line)
         )
         who = _WORDS[one.era] + (f" ({', then '.join(names)})" if names else "")
