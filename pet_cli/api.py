@@ -177,8 +177,10 @@ class PromptClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
 
     def score(self, texts: Any, labels: Any, sample_weight: Any = None) -> float:
         """The share of texts whose label is right, by weight where weights are given."""
-        gold = [spelled(label) for label in _listed("labels", labels)]
-        right = [spelled(got) == label for got, label in zip(self.predict(texts), gold, strict=True)]
+        rows, gold = _listed("texts", texts), [spelled(label) for label in _listed("labels", labels)]
+        if len(rows) != len(gold):
+            raise UserError(f"score: {len(rows)} texts but {len(gold)} labels.")
+        right = [spelled(got) == label for got, label in zip(self.predict(rows), gold, strict=True)]
         return float(np.average(right, weights=sample_weight))
 
     # --- folders -----------------------------------------------------------------------------------------------------
@@ -259,8 +261,9 @@ class PromptClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
             self.classes_ = np.array(ordered)
 
     def _named(self, names: Sequence[str]) -> list[Any]:
-        """The labels as the verbalizer has them, else by their names."""
-        return list(self.verbalizer) if isinstance(self.verbalizer, Mapping) else list(names)
+        """The labels of `names`, in that order, as the verbalizer has them, else by their names."""
+        own = {spelled(label): label for label in self.verbalizer} if isinstance(self.verbalizer, Mapping) else {}
+        return [own.get(name, name) for name in names]
 
     def _configured(self, rows: Sequence[Any], labels: Sequence[Any] | None) -> PetConfig:
         """The checked settings. What names neither fields nor labels takes them from the examples."""

@@ -94,6 +94,16 @@ def test_zero_shot_needs_no_fit() -> None:
         shows.predict(["a"])
 
 
+def test_words_in_another_order_than_a_tasks_labels_say_the_same() -> None:
+    words = {"positive": "great", "negative": "terrible"}  # the task's labels stand the other way round
+    one, other = (
+        PromptClassifier(task="sst2", verbalizer=own, model="random", tuning="zero_shot", device="cpu")
+        for own in (words, dict(reversed(words.items())))
+    )
+    assert one.predict(TEXTS) == other.predict(TEXTS)
+    assert np.array_equal(one.predict_proba(TEXTS), other.predict_proba(TEXTS))
+
+
 NATIVE: list[tuple[Any, Any, type]] = [
     ({1: "great", 0: "terrible"}, [1, 0, 1, 0] * 2, int),
     ({True: "great", False: "terrible"}, [True, False, True, False] * 2, bool),
@@ -235,6 +245,7 @@ def test_mistakes_in_texts_and_labels(tmp_path: Path) -> None:
         (lambda: own.save(tmp_path / "x"), "before fit"),
         (lambda: own.fit(["a"], ["x"]), "'x'"),
         (lambda: own.fit(["a"], ["neg", "pos"]), "1 texts but 2 labels"),
+        (lambda: classifier(tuning="zero_shot").score(["a"], ["neg", "pos"]), "1 texts but 2 labels"),
         (lambda: own.fit([], []), "no examples"),
         (lambda: own.fit("a text", ["pos"]), "a list is needed"),
         (lambda: own.fit([["a", "b"]], ["pos"]), "number 0"),

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from sources import run_of
 
 from pet_cli.commands.cli import main
 from pet_cli.config.build import option
@@ -17,7 +18,9 @@ from pet_cli.data.examples import Example, Split
 from pet_cli.ensembles.combine import combine, confidence_weights, fit_weights, log_softmax
 from pet_cli.ensembles.distillation import new_counts
 from pet_cli.ensembles.members import MemberResult, member_rows, spread_of
+from pet_cli.ensembles.method import EnsembleMethod
 from pet_cli.ensembles.views import ViewsLearner
+from pet_cli.methods import Context
 from pet_cli.models import loading
 
 SMALL = ("model=random", "trainer.max_steps=3", "data.shots=4", "data.max_test=24", "ensemble.patterns=[p0,p1,p2]")
@@ -118,6 +121,16 @@ def test_members_stand_in_the_metrics_with_their_shares_and_their_spread() -> No
         "worst_score": 0.3,
     }
     assert spread_of(rows[:1])["std"] is None
+
+
+def test_a_copy_of_an_ensemble_holds_the_members_and_the_model_of_each_seed(tmp_path: Path) -> None:
+    own, copy = tmp_path / "own", tmp_path / "copy"
+    left = ("members/p0-v0/config.yaml", "members.json", "model/config.json", "seed-1/model/config.json")
+    for name in (*left, "trained.safetensors"):
+        (own / name).parent.mkdir(parents=True, exist_ok=True)
+        (own / name).write_text(name)
+    EnsembleMethod(run_of(verbalizer={"a": "x", "b": "y"}), Context(folder=own)).save(copy)
+    assert all((copy / name).read_text() == name for name in (*left, "trained.safetensors"))
 
 
 def test_dev_weights_find_the_member_that_knows() -> None:

@@ -108,9 +108,9 @@ class EnsembleMethod(Method):
         own = self.context.folder
         if own is None or folder.resolve() == own.resolve():
             return
-        for name in ("members", "model"):
-            if (own / name).is_dir():
-                shutil.copytree(own / name, folder / name, dirs_exist_ok=True)
+        for place in (own / "members", own / "model", *own.glob("seed-*")):
+            if place.is_dir():
+                shutil.copytree(place, folder / place.name, dirs_exist_ok=True)
         for name in ("members.json", "trained.safetensors"):
             if (own / name).is_file():
                 folder.mkdir(parents=True, exist_ok=True)
