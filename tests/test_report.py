@@ -16,6 +16,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import yaml
 
 from pet_cli.config.build import build
 from pet_cli.errors import UserError
@@ -503,6 +504,19 @@ def test_comparisons_pair_equal_seeds_only(tmp_path: Path, data: Path) -> None:
     assert verdict.comparison.seeds == 1
     assert verdict.comparison.difference == pytest.approx(10 / 40)
     assert verdict.clear and "tuning=head is better than tuning=zero_shot by 25.0 points" in verdict.sentence()
+
+
+def test_what_no_command_line_says_is_no_seed(tmp_path: Path, data: Path) -> None:
+    """Two experiments with steps of their own: one is not the other once more, whatever the seeds."""
+    for number, steps in enumerate((60, 60, 7)):
+        said = [f"+experiment={'long' if steps == 60 else 'short'}", f"seed={13 + number}"]
+        folder = make_run(tmp_path / "s" / f"{number}", data, 4 + number, seed=13 + number, overrides=said)
+        config = store.read_config(folder)
+        config["trainer"]["max_steps"] = steps
+        (folder / "config.yaml").write_text(yaml.safe_dump(config))
+    study = read_study([tmp_path / "s"])
+    assert study.keys == ("trainer.max_steps",)
+    assert [(one.values["trainer.max_steps"], one.score.n) for one in study.configurations] == [(7, 1), (60, 2)]
 
 
 def test_runs_on_other_examples_are_not_compared(tmp_path: Path, data: Path) -> None:

@@ -61,7 +61,8 @@ def _key_value(override: str) -> tuple[str, str]:
 def table(folders: Sequence[Path]) -> list[dict[str, Any]]:
     """One flat row for each run: what was set on the command line, the seeds, metrics, status.
 
-    A setting that only some runs name on their command line is filled in from the others' configurations.
+    A setting that only some runs name on their command line is filled in from the others' configurations. One that no
+    command line names is there where runs would else be taken for one configuration under several seeds.
     """
     rows = [row(folder) for folder in folders]
     skip = ("experiment", "baseline", "choice", "resume", "select")
@@ -91,7 +92,44 @@ def table(folders: Sequence[Path]) -> list[dict[str, Any]]:
         for line, r in zip(flat, rows, strict=True):
             if "config" not in r and line[key] is None and len(known) == 1:
                 line[key] = next(iter(known.values()))  # a run cut short says only what its command line says
+    while (key := _untold(rows, flat)) is not None:
+        for line, r in zip(flat, rows, strict=True):
+            value = _leaves(r.get("config", {})).get(key)
+            line[key] = json.dumps(value, ensure_ascii=False) if isinstance(value, list) else value
     return flat
+
+
+def _untold(rows: Sequence[Mapping[str, Any]], flat: Sequence[Mapping[str, Any]]) -> str | None:
+    """The first setting by which runs differ that are alike in all that the table says of them; None where none is.
+
+    It may come from an experiment, or from a file that was changed between two runs.
+    """
+    keys = setting_keys(flat)
+    seen: dict[tuple[str, ...], dict[str, Any]] = {}
+    for line, r in zip(flat, rows, strict=True):
+        if "config" not in r:
+            continue
+        own = _leaves(r["config"])
+        first = seen.setdefault(tuple(str(line[key]) for key in keys), own)
+        # What one of two does not name may be a key that came with another version.
+        differs = (key for key, value in own.items() if key in first and first[key] != value)
+        if (key := next(differs, None)) is not None:
+            return key
+    return None
+
+
+def _leaves(config: Mapping[str, Any], above: str = "") -> dict[str, Any]:
+    """A configuration's settings by their dotted keys, without seeds, the task, and what decides nothing."""
+    found: dict[str, Any] = {}
+    for name, value in config.items():
+        key = f"{above}{name}"
+        if key in SEEDS or key in states.LEFT_OUT or key == "task":
+            continue
+        if isinstance(value, Mapping):
+            found |= _leaves(value, f"{key}.")
+        else:
+            found[key] = None if value == [] else value  # two versions may write nothing in two ways
+    return found
 
 
 def summarise(rows: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
