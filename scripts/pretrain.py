@@ -263,7 +263,8 @@ def run(args: argparse.Namespace) -> None:
     pairs = args.objective == "mlm+nsp"
     lines, left_out = leave_out(read_corpus(args.corpus, args.repeat, blank=pairs), args.avoid)
     for name, number in left_out.items():
-        print(f"{name}: {number:,} lines that share a sentence with a file of --avoid are left out", flush=True)
+        what = "lines of documents" if pairs else "lines"
+        print(f"{name}: {number:,} {what} that share a sentence with a file of --avoid are left out", flush=True)
     print(f"{len(lines)} files, {sum(map(len, lines.values())):,} lines, now made into tokens", flush=True)
     begin = checkpoint or args.decay_from  # where the optimizer and the random state come from, too
     source = begin or args.init_from
@@ -317,7 +318,7 @@ def run(args: argparse.Namespace) -> None:
     for path in sorted(draft.iterdir(), key=lambda path: path.name == "model.safetensors"):  # which says: finished
         path.replace(args.out / path.name)
     draft.rmdir()
-    for old in args.out.glob("checkpoint-*"):
+    for old in checkpoints(args.out):
         shutil.rmtree(old)
     print(f"{args.out}: {at.step} steps, {at.tokens:,} tokens, {at.seconds / 60:.1f} minutes")
 

@@ -40,6 +40,7 @@ PROMPTS = Path(__file__).parent / "pretraining" / "prompts.json"
 SHORTEST, LONGEST = 4, 45  # words of a sentence that is taken
 MOST_TOKENS = 60  # of a sentence, for the larger model
 TOKENS_AT_ONCE = 2400
+MASK = "[MASK]"  # of the student; a sentence that has it of its own would be a prompt of two
 PREFERRED = 0.6  # of the sentences, where --prefer is given
 
 
@@ -56,7 +57,7 @@ def sentences(
     found: dict[bool, list[str]] = {kind: [] for kind in wanted}
     for line in rng.sample(lines, len(lines)):
         parts = [part for part in re.split(r"(?<=[.!?])\s+", line) if SHORTEST <= len(part.split()) <= LONGEST]
-        parts = [part for part in parts if part.endswith(end)]
+        parts = [part for part in parts if part.endswith(end) and MASK not in part]
         for part in rng.sample(parts, min(len(parts), max(1, 2 * number // len(lines)))):
             text = re.sub(r" (?=[,.;:!?]|n't|'(?:s|re|ve|ll|d|m)\b)", "", part)
             text = text[0].upper() + text[1:]
@@ -174,10 +175,17 @@ def own_answers(student: Path, texts: list[str], fill: str, keep: int) -> dict[s
     """scores [N, K]: the student's log-probabilities at [MASK] of a prompt, as it is; words [K]: the likeliest."""
     tokenizer: Any = transformers.AutoTokenizer.from_pretrained(student, local_files_only=True)
     model: Any = transformers.AutoModelForMaskedLM.from_pretrained(student, local_files_only=True).eval()
-    parts = []
+    most = min(2 * MOST_TOKENS, model.config.max_position_embeddings)
+    parts, room = [], most - len(tokenizer(fill.format(text=""))["input_ids"])
+
+    def cut(text: str) -> str:
+        """What of a text has room in the prompt, whose mask may stand behind it."""
+        ends = tokenizer(text, add_special_tokens=False, return_offsets_mapping=True)["offset_mapping"]
+        return text if len(ends) <= room else text[: ends[room - 1][1]]
+
     for start in range(0, len(texts), 32):
-        prompts = [fill.format(text=text) for text in texts[start : start + 32]]
-        batch = tokenizer(prompts, truncation=True, max_length=2 * MOST_TOKENS, padding=True, return_tensors="pt")
+        prompts = [fill.format(text=cut(text)) for text in texts[start : start + 32]]
+        batch = tokenizer(prompts, padding=True, return_tensors="pt")
         with torch.inference_mode():
             parts.append(model(**batch).logits[batch["input_ids"] == tokenizer.mask_token_id].log_softmax(-1))
     scores = torch.cat(parts)

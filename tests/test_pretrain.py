@@ -27,7 +27,7 @@ from pretraining import loop
 from pretraining.batches import MaskedBatches, Schedule, SpanBatches, cut_blocks, encode
 from pretraining.models import like_words, looks, new_model, start_spans
 from pretraining.overlap import leave_out
-from pretraining.text import read_corpus, train_tokenizer
+from pretraining.text import UserError, read_corpus, train_tokenizer
 
 pytestmark = pytest.mark.xdist_group("pretrain")
 
@@ -288,6 +288,21 @@ def test_lines_that_share_a_sentence_with_a_test_file_are_left_out(tmp_path: Pat
     assert pretrain.main([str(corpus), str(out), *options]) == 0
     gone = json.loads((out / "pretrain.json").read_text())["left_out"]
     assert sorted(gone) == ["packed", "plain", "zipped"] and 50 < gone["plain"] < 110  # a fifth of 400
+    with pytest.raises(UserError, match="every line"):
+        leave_out({"some": lines[:1]}, [file])
+
+
+def test_chinese_sentences_are_found_without_spaces(tmp_path: Path) -> None:
+    (tmp_path / "test.txt").write_text("湖面两次结冰了，没有人知道。非常好看！", encoding="utf-8")
+    lines = ["他说：湖面两次结冰了，没有人知道。后来天晴了。", "非常好看！我们回家了。", "湖面没有结冰。"]
+    assert leave_out({"some": lines}, [tmp_path / "test.txt"]) == ({"some": lines[1:]}, {"some": 1})
+
+
+def test_a_document_that_shares_a_sentence_goes_whole(tmp_path: Path) -> None:
+    """Without the line in its middle its neighbours would be told as one sentence and the next."""
+    (tmp_path / "test.txt").write_text("The lake froze over twice.")
+    lines = ["It was a cold year.", "The lake froze over twice.", "We went home.", "", "The sun shone.", "We swam."]
+    assert leave_out({"some": lines}, [tmp_path / "test.txt"]) == ({"some": lines[3:]}, {"some": 3})
 
 
 def test_spans_put_back_give_the_text(corpus: Path) -> None:
@@ -406,6 +421,7 @@ def test_mistakes_end_in_one_line(corpus: Path, tmp_path: Path, capsys: pytest.C
     out, used, empty = tmp_path / "out", tmp_path / "used", tmp_path / "empty"
     empty.mkdir()
     (used / "checkpoint-3").mkdir(parents=True)
+    (used / "checkpoint-mine").mkdir()  # none of a run
     for command, reason in {
         f"{tmp_path / 'nowhere'} {out}": "is not a folder",
         f"{empty} {out}": "no text in",

@@ -91,6 +91,16 @@ def test_the_students_own_answers_are_what_it_says(tmp_path: Path) -> None:
         torch.testing.assert_close(own.float(), logits.log_softmax(-1)[0, found["words"]], atol=1e-2, rtol=1e-2)
 
 
+def test_a_mask_behind_a_long_text_is_still_asked(tmp_path: Path) -> None:
+    families.build("bert", tmp_path)
+    texts = ["good " * 150, TEXTS[0]]
+    found = soft_targets.own_answers(tmp_path, texts, "{text} It was [MASK].", keep=5)
+    assert found["scores"].shape == (2, 5)
+    rng = random.Random(0)
+    told = soft_targets.sentences(["We fill in [MASK] for fun.", "We had soup that day."], 2, rng)
+    assert told == ["We had soup that day."]
+
+
 def test_what_is_asked_of_a_larger_model_is_what_a_smaller_one_learns_from(tmp_path: Path, capsys: Any) -> None:
     teacher = generative.build(generative.CAUSAL[0], tmp_path / "teacher")
     student, corpus, out = tmp_path / "student", tmp_path / "corpus", tmp_path / "targets"

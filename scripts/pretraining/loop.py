@@ -62,7 +62,8 @@ def save_checkpoint(out: Path, model: Any, tokenizer: Any, keep: int, state: dic
 
 def checkpoints(out: Path) -> list[Path]:
     """Those in OUT, the newest last."""
-    return sorted(out.glob("checkpoint-*"), key=lambda folder: int(folder.name.rpartition("-")[2]))
+    steps = {folder: folder.name.removeprefix("checkpoint-") for folder in out.glob("checkpoint-*")}
+    return sorted((folder for folder in steps if steps[folder].isdecimal()), key=lambda folder: int(steps[folder]))
 
 
 def read_state(folder: Path) -> dict[str, Any]:
