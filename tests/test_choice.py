@@ -113,7 +113,7 @@ def test_what_a_rule_trains_has_the_development_and_unlabeled_examples_of_the_ru
 def test_folds_are_at_most_the_examples_of_the_rarest_label() -> None:
     run = Learning(sample([0, 0, 0, 0, 1, 1, 1]), folds=5)
     assert labeled.cross_validation(run)["folds"] == 3  # type: ignore[arg-type]
-    with pytest.raises(UserError, match="label 'good' has a single training example"):
+    with pytest.raises(UserError, match="label 'good' has a single training text"):
         labeled.cross_validation(Learning(sample([0, 0, 0, 1]), folds=2))  # type: ignore[arg-type]
 
 
@@ -175,6 +175,16 @@ def test_what_belongs_to_one_question_lies_in_one_part() -> None:
     split = sample([0, 1, 0, 1, 0, 0], ["q1", "q1", "q2", "q2", "q3", "q3"])
     found = parts(split, TWO, 3)
     assert sorted(found) == [[0, 1], [2, 3], [4, 5]] and most_parts(split, TWO) == 3
+
+
+def test_equal_texts_lie_in_one_part() -> None:
+    split = Split("train", tuple(Example(row, {"text": f"text {row // 2} "}, row // 2 % 2) for row in range(12)))
+    found = parts(split, TWO, 3)
+    assert all({place ^ 1 for place in own} == set(own) for own in found) and sum(map(len, found)) == 12
+    assert most_parts(split, TWO) == 3
+    none = Split("train", (Example(0, {"text": "a"}, ()),))
+    with pytest.raises(UserError, match="no training example has a label"):
+        most_parts(none, targets.make("labels", ["a", "b"]))
 
 
 @pytest.mark.parametrize("family", ["bert", "gpt2"])
@@ -424,11 +434,11 @@ def test_a_label_with_one_example_is_no_score_and_keeps_the_result(world: World,
     (tmp_path / "data" / "train.jsonl").write_text("".join(json.dumps(row) + "\n" for row in few))
     own = ("-m", "pattern=p0,p1", "tuning=head", "select=[cv,mi]", "data.fewer=take", f"data.path={tmp_path / 'data'}")
     code, said = world.attempt(None, *own, f"hydra.sweep.dir={tmp_path / 's'}")
-    assert code == 1 and "cv names no winner" in said and "label 'tasty' has a single training example" in said
+    assert code == 1 and "cv names no winner" in said and "label 'tasty' has a single training text" in said
     [group] = read(tmp_path / "s" / "choice.json")["groups"]
     assert group["winners"]["cv"] is None and group["winners"]["mi"] and len(group["lacking"]["cv"]) == 2
     assert all(read(path)["status"] == "done" for path in (tmp_path / "s").glob("*/state.json"))
-    with pytest.raises(UserError, match=r"no run was chosen, since .* has a single training example"):
+    with pytest.raises(UserError, match=r"no run was chosen, since .* has a single training text"):
         winners.winner(tmp_path / "s", "cv")
 
 

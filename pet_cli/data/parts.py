@@ -5,26 +5,30 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from pet_cli.data.examples import Example, Split
+from pet_cli.data.fields import text_key
 from pet_cli.data.sampling import ranked, strata
 from pet_cli.errors import UserError
 from pet_cli.tasks.targets import Target
 
 
 def most_parts(split: Split, target: Target) -> int:
-    """The most parts of which each holds every label that the split has.
+    """The most parts of which each holds every label that the split has; equal texts count as one.
 
     Raises:
-        UserError: a label has a single example, which no part could both hold out and learn from.
+        UserError: a label has a single text, which no part could both hold out and learn from, or none has any.
     """
     sizes = {phrase: len(set(map(_unit, own))) for phrase, own in strata(split.examples, target).items() if own}
+    if not sizes:
+        raise UserError("no training example has a label, so nothing can be held out and learned from.")
     phrase, least = min(sizes.items(), key=lambda one: one[1])
     if least < 2:
-        raise UserError(f"{phrase} has a single training example, which cannot be held out and learned from.")
+        raise UserError(f"{phrase} has a single training text, which cannot be held out and learned from.")
     return least
 
 
 def parts(split: Split, target: Target, n: int, seed: int | None = None) -> list[list[int]]:
-    """The places of a split's examples dealt into `n` parts, every label evenly; what belongs together stays so.
+    """The places of a split's examples dealt into `n` parts, every label evenly; what belongs together stays so, and
+    so do equal texts, of which one would else be learned and another be held out.
 
     Args:
         seed: of the order in which they are dealt; None is the split's own.
@@ -43,7 +47,7 @@ def parts(split: Split, target: Target, n: int, seed: int | None = None) -> list
 
 
 def _unit(example: Example) -> object:
-    return example.row if example.group is None else example.group
+    return text_key(example.fields) if example.group is None else example.group
 
 
 def others(parts: Sequence[Sequence[int]], without: int) -> list[int]:
