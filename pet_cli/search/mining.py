@@ -33,6 +33,8 @@ _WORD = re.compile(rf"[\u3040-\u30ff\u3400-\u9fff]|{_LETTERS}(?:['’]{_LETTERS}
 _SENTENCE_END = re.compile(r"[.!?。！？…]+(?=\s|$)|[。！？]")
 _SHORTEST = 3
 """The fewest words of what counts as a text beside a label word."""
+_LETTER = r"[^\W\d_\u0e00-\u0e7f\u3040-\u30ff\u3400-\u9fff\uac00-\ud7af]"
+"""A letter that none of a word's own stands beside; Thai, kana, Chinese characters and Hangul may."""
 _MARK = re.compile(r"\s*[,.:;!?，。：；！？…]")
 _CHECK_EVERY = 5000
 """Lines between two looks at the clock."""
@@ -84,23 +86,25 @@ class Mining(Search):
 
     @property
     def label_words(self) -> dict[str, int]:
-        """Each word of the task's verbalizers and of the run's own, in small letters, with its label's index."""
+        """Each word of the task's verbalizers and of the run's own, with its label's index."""
         names = labels(self.config)
         verbalizers = [self.words, *(parse_words(one, names) for one in self.config.task.verbalizers)]
-        return {word.lower(): names.index(label) for one in verbalizers for label, own in one.items() for word in own}
+        return {word: names.index(label) for one in verbalizers for label, own in one.items() for word in own}
 
     def count(self, texts: Iterable[str]) -> dict[Context, Counter[int]]:
         """How often each context stands around the words of each label."""
         owner = self.label_words
-        either = "|".join(map(re.escape, sorted(owner, key=len, reverse=True)))
-        word = re.compile(rf"(?<![A-Za-zÀ-ÿ])(?:{either})(?![A-Za-zÀ-ÿ])", re.IGNORECASE)
+        words = sorted(owner, key=len, reverse=True)
+        # Each is a group: whatever letters count as equal here (İ and i, ſ and s), the group tells whose word it is.
+        either = "|".join(f"({re.escape(own)})" for own in words)
+        word = re.compile(rf"(?<!{_LETTER})(?:{either})(?!{_LETTER})", re.IGNORECASE)
         found: dict[Context, Counter[int]] = defaultdict(Counter)
         with self.bench.context.clock.phase("mine"):
             for number, text in enumerate(texts):
                 if number % _CHECK_EVERY == 0 and self.bench.left < self.bench.seconds / 2:
                     break
                 for match in word.finditer(text):
-                    label = owner[match.group().lower()]
+                    label = owner[words[match.lastindex - 1]]  # type: ignore[operator]  # one of them has matched
                     place = (text, match.start(), match.end(), self.settings.longest)
                     for context in (*contexts(*place), *(joints(*place) if self._pair else ())):
                         if not word.search(context.left) and not word.search(context.right):
@@ -108,20 +112,21 @@ class Mining(Search):
         return found
 
     def candidates(self, counts: dict[Context, Counter[int]]) -> Iterator[Candidate]:
-        """The best contexts as templates, the commonest spelling of each."""
+        """The best contexts of several labels' words as templates, the commonest spelling of each."""
         spellings: dict[tuple[str, str, str], list[Context]] = defaultdict(list)
         for context in counts:
             spellings[(context.left.lower(), context.right.lower(), context.place)].append(context)
         ranked = []
         for same in spellings.values():
             together = sum((counts[one] for one in same), Counter[int]())
+            if len(together) < 2:
+                continue
             worth = sum(math.log1p(n) for n in together.values())
             commonest = max(same, key=lambda one: (counts[one].total(), one.left, one.right))
             ranked.append((-worth, commonest.left, commonest.right, commonest, together))
         ranked.sort(key=lambda one: one[:3])
         for *_, context, together in ranked[: self.settings.contexts]:
-            if len(together) > 1:
-                yield Candidate(self.template(context), f"mined, {together.total()} times")
+            yield Candidate(self.template(context), f"mined, {together.total()} times")
 
     def template(self, context: Context) -> str:
         cloze = f"{source_of([Text(context.left)])}{{mask}}{source_of([Text(context.right)])}"
