@@ -7,6 +7,7 @@ import json
 import re
 import shutil
 from collections import Counter
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
@@ -18,21 +19,26 @@ import yaml
 from goldens import CONF, DATA, HERE, Searched, World, contents, pet, read, read_rows
 
 from pet_cli.base.progress import Progress
+from pet_cli.commands.search import _line
 from pet_cli.config import registry, resolve
 from pet_cli.config.build import build, option
 from pet_cli.config.schema import PetConfig
 from pet_cli.data.examples import Example, Split
 from pet_cli.errors import UserError
 from pet_cli.methods.base import Context
+from pet_cli.models.masked import MaskedLM
+from pet_cli.prompts.encoder import word_ids
 from pet_cli.prompts.template import Template
 from pet_cli.runs.session import Session
 from pet_cli.search import phrases, scores
 from pet_cli.search.base import Candidate, Looked
 from pet_cli.search.bench import Bench, Scored
 from pet_cli.search.edits import Edits
+from pet_cli.search.filling import Filling
 from pet_cli.search.mining import Mining, contexts, joints
 from pet_cli.search.rules import Rules
-from pet_cli.search.run import _cross_validate
+from pet_cli.search.run import LOOKED, _claim, _cross_validate, hand_written
+from pet_cli.search.run import search as run_search
 from pet_cli.search.scores import Score
 
 MEALS, PAIRS = (build({"task": task}, {}, str(CONF)) for task in ("meals", "pairs"))
@@ -134,6 +140,11 @@ def test_the_best_found_and_the_best_hand_written_are_cross_validated_first() ->
     )
     _cross_validate(bench, option("search", "rules", finalists=2))
     assert order == ["3", "4", "0", "2", "1"]
+    order.clear()  # what an earlier command has tuned comes first only where it is the best zero-shot too
+    bench.ways = {"zero_shot": None, "tuned": None}
+    known[0].scores["tuned"] = Score(9, 0)
+    _cross_validate(bench, option("search", "rules", tuned=1))
+    assert order == ["3", "4"]
 
 
 def test_the_folder_of_a_search_follows_from_its_settings_but_for_its_budget(
@@ -287,6 +298,63 @@ def test_the_folder_of_something_else_is_left_alone(searched: Searched, tmp_path
     assert searched("template", tmp_path / "other", "search=mining", "search.corpus=none")[0] == 2  # found nothing
     assert searched("template", tmp_path / "other")[0] == 0
     assert "another search" in searched("template", tmp_path / "other", "seed=14")[1]
+    (tmp_path / "file").write_text("")
+    code, said = searched("template", tmp_path / "file" / "found")
+    assert code == 2 and said == f"pet: hydra.run.dir={tmp_path}/file/found: Not a directory.\n"
+
+
+def test_a_damaged_folder_is_told_of(world: World, tmp_path: Path) -> None:
+    bench = bench_of(world, tmp_path)
+    with pytest.raises(UserError, match=r"candidates\.jsonl, row 1 is damaged"):
+        bench.take([{"written": 1}])
+    (tmp_path / LOOKED).write_text("[]")
+    with pytest.raises(UserError, match=r"looked\.json is damaged"):
+        _claim(tmp_path, "mark")
+    bench.path.write_text("[]\n")
+    with pytest.raises(UserError, match=r"candidates\.jsonl is damaged"):
+        _claim(tmp_path, "mark")
+
+
+def test_a_search_goes_on_wherever_it_was_killed(world: World, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    own = bench_of(world, tmp_path / "none")
+    settings = replace(own.settings, candidates=1)
+    for writes in ("_write_yaml", "_write_looked"):
+        with monkeypatch.context() as patch:
+            patch.setattr(f"pet_cli.search.run.{writes}", interrupted)
+            with pytest.raises(KeyboardInterrupt):
+                run_search("template", own.config, settings, tmp_path / writes)
+        run_search("template", own.config, settings, tmp_path / writes)
+        assert {"search.yaml", "found.yaml"} <= {path.name for path in (tmp_path / writes).iterdir()}
+
+
+def test_what_is_known_stands_in_the_order_of_asking(world: World, tmp_path: Path) -> None:
+    benches = [bench_of(world, tmp_path / name) for name in ("at once", "in parts")]
+    asked = [Candidate(f"{{text}} {word} {{mask}}.", word) for word in ("hot", "cold", "warm")]
+    for bench in benches:
+        bench.path.parent.mkdir()
+        bench.score(asked)
+        bench.write()
+    again = bench_of(world, tmp_path / "at once")
+    again.take(reversed(read_rows(again.path)))
+    again.score(asked)
+    assert [one.candidate for one in again.known.values()] == asked
+
+
+def bench_of(world: World, folder: Path) -> Bench:
+    settings = {"model.name": str(world.model("bert")), "data.path": str(DATA / "meals"), "data.shots": 2}
+    config = build({"task": "meals", "tuning": "zero_shot"}, {**settings, "device": "cpu"}, str(CONF))
+    session = Session(reuse=True)
+    looked = Looked(session.to_search(config)["train"], Split("unlabeled", ()))
+    return Bench(config, option("search", "rules", minutes=None), looked, Context(session), folder)
+
+
+def test_a_template_of_other_fields_is_no_mark_and_brackets_are_shown() -> None:
+    own = replace(MEALS, task=replace(MEALS.task, fields={"review": "text"}), template="[ {mask} ] {review}")
+    marks = list(hand_written("template", own))
+    assert [mark.origin for mark in marks] == ["template", "p0", "p1", "p2"]
+    with pytest.raises(UserError, match="no field 'text'"):
+        marks[1].key(own)
+    assert _line("f0", Scored(marks[0])) == "f0  [ {mask} ] {review}"
 
 
 # --- scores -------------------------------------------------------------------------------------------------------
@@ -294,7 +362,7 @@ def test_the_folder_of_something_else_is_left_alone(searched: Searched, tmp_path
 
 def test_folds_are_at_most_as_many_as_the_rarest_label_has_examples() -> None:
     def split(*gold: int) -> Split:
-        return Split("train", tuple(Example(row, {"text": "a"}, label) for row, label in enumerate(gold)))
+        return Split("train", tuple(Example(row, {"text": f"{row}"}, label) for row, label in enumerate(gold)))
 
     gold = (0, 0, 0, 0, 1, 1)
     assert [sorted(gold[place] for place in own) for own in scores.folds(MEALS, split(*gold), 4)] == [[0, 0, 1]] * 2
@@ -381,6 +449,8 @@ def test_rules_write_in_the_tasks_language_of_its_fields_and_words() -> None:
     assert "{text}总的来说，{mask}。" in ruled(chinese)
     other = replace(meals, task=replace(meals.task, language="sw"))
     assert "{text} ({mask})" in ruled(other) and not any("was" in line for line in ruled(other))
+    braced = replace(meals, verbalizer={"tasty": "{}", "bland": "bad"})
+    assert "{text} Is it {{}} or bad? It is {mask}." in ruled(braced)
 
 
 def test_rules_join_two_texts_by_the_word_where_the_words_judge() -> None:
@@ -388,6 +458,8 @@ def test_rules_join_two_texts_by_the_word_where_the_words_judge() -> None:
     lines = ruled(pairs)
     assert lines[0] == "{first:strip}? {mask}, {second:lower}" and "{first} {mask}. {second}" in lines
     assert not any("It was" in line for line in lines)
+    turned = replace(pairs, task=replace(pairs.task, fields={"b": "first", "a": "claim"}))
+    assert ruled(turned)[0] == "{b:strip}? {mask}, {a:lower}"
     topical = replace(pairs, verbalizer={"same": "world", "other": "sports", "unclear": "business"})
     assert "{mask} news: {first} {second}" in ruled(topical)
 
@@ -461,7 +533,8 @@ def test_contexts_of_words_of_all_labels_come_first(searched: Searched, data: Pa
         file.write("\n".join(shared))
     (corpus / "left.pdf").write_text("It is good.")
     code, said = searched(
-        "template", tmp_path / "found", "search=mining", f"search.corpus={corpus}", "search.longest=3"
+        *("template", tmp_path / "found", "search=mining", f"search.corpus={corpus}", "search.longest=3"),
+        "search.contexts=1",
     )
     assert code == 0, said
     found = {row["written"]: row["origin"] for row in read_rows(tmp_path / "found" / "candidates.jsonl")}
@@ -490,6 +563,26 @@ def test_mining_says_what_it_lacks(
     own = (one.replace("{data}", str(data)) for one in given)
     code, said = searched("template", tmp_path / "found", "search=mining", *own)
     assert code == 2 and len(said.splitlines()) == 1 and all(word in said for word in words), said
+
+
+@pytest.mark.parametrize(
+    ("language", "words", "text", "found"),
+    [
+        ("tr", ("iyi", "kötü"), "We had the pie. İyi!", {0}),
+        ("tr", ("sinir", "kötü"), "We had the pie. It was sınır.", {0}),  # ı is i where case does not count
+        ("en", ("good", "bad"), "We had the pie. It was GOOD.", {0}),
+        ("ru", ("да", "нет"), "We had the pie. It was когда.", set()),  # inside of another word
+        ("zh", ("好", "坏"), "我们都吃了饭。很好。", {0}),
+        ("zh", ("OK", "坏"), "我们都吃了饭。很OKAY。", set()),
+    ],
+)
+def test_words_are_found_in_any_writing(language: str, words: tuple[str, str], text: str, found: set[int]) -> None:
+    mining = Mining.__new__(Mining)
+    task = replace(MEALS.task, language=language, verbalizers=[])
+    mining.config = replace(MEALS, task=task, verbalizer=dict(zip(("tasty", "bland"), words, strict=True)))
+    mining.settings = option("search", "mining")
+    mining.bench = SimpleNamespace(context=Context(Session()), left=1, seconds=1)  # type: ignore[assignment]
+    assert {label for own in mining.count([text]).values() for label in own} == found
 
 
 # --- edits --------------------------------------------------------------------------------------------------------
@@ -555,3 +648,27 @@ def test_the_words_filled_in_are_the_likeliest_of_all_examples(world: World, tmp
     names = lm.tokenizer.convert_ids_to_tokens(total.topk(24).indices.tolist())
     whole = [name for name in names if name.isalpha() and name not in ("good", "bad")]
     assert edits.filling is not None and edits.filling.likely(some, 2, 3, 3) == whole[:3] and len(whole) >= 3
+
+
+def test_of_numbers_and_several_labels_each_text_reads_its_own_word() -> None:
+    numbers = build({"task": "degrees"}, {}, str(CONF))
+    dishes = build({"task": "dishes"}, {}, str(CONF))
+    for config, gold, expected in (
+        (numbers, (9.0, 1.0, 2.0), [[1, 2], [0]]),
+        (dishes, ((0, 2), (), (2,)), [[0], [], [0, 2]]),
+        (MEALS, (None, None, None), [[0, 2], [1]]),
+    ):
+        filling = Filling.__new__(Filling)
+        filling.config, filling.words = config, resolve.verbalizer_words(config)
+        texts = Split("train", tuple(Example(row, {"text": f"{row}"}, own) for row, own in enumerate(gold)))
+        filling.bench = SimpleNamespace(texts=texts)  # type: ignore[assignment]
+        assert [[int(row["text"]) for row in rows] for rows in filling._rows] == expected
+
+
+def test_a_word_is_filled_in_as_it_is_spelled_at_its_place(model_of: Callable[[str], MaskedLM]) -> None:
+    filling = Filling.__new__(Filling)
+    filling.lm, filling.words = model_of("roberta"), {}
+    glued, spaced = (word_ids(filling.lm.tokenizer, "good", space)[0] for space in (False, True))
+    for line, token in (("{mask}: {text}", glued), ("{text}({mask})", glued), ("{text} {mask}.", spaced)):
+        assert filling._as_words([glued, spaced], Template.parse(line)) == ["good"]
+        assert filling._as_words([token], Template.parse(line)) == ["good"]

@@ -18,10 +18,11 @@ from goldens import CONF, DATA, World, contents, read_rows
 from pet_cli.commands.search import _settings
 from pet_cli.config.build import build, option
 from pet_cli.config.search import generator_model
-from pet_cli.data.examples import Split
+from pet_cli.data.examples import Example, Split
 from pet_cli.errors import UserError
 from pet_cli.methods.base import Context
 from pet_cli.models.encoder_decoder import T5LM
+from pet_cli.models.generative import ROOM
 from pet_cli.models.loading import load
 from pet_cli.prompts.encoder import PromptEncoder, word_ids
 from pet_cli.prompts.template import Template
@@ -29,7 +30,7 @@ from pet_cli.runs.session import Session
 from pet_cli.search import phrases
 from pet_cli.search.base import Candidate, Looked
 from pet_cli.search.bench import Bench
-from pet_cli.search.generator import continuation, load_generator, shared_out, writable
+from pet_cli.search.generator import continuation, load_generator, longest_input, shared_out, writable
 from pet_cli.search.joint import Joint, likely_spans
 from pet_cli.search.lm import Lm
 from pet_cli.search.lmbff_templates import LmbffTemplates
@@ -245,8 +246,23 @@ def test_a_decoder_only_model_writes_in_front_of_the_label_words(
                 score += float(following(lm, text, list(one.tokens[:index]))[token])
             word += float(following(lm, text, list(one.tokens))[first[label]])
         assert one.own == pytest.approx(score, abs=1e-2) and one.word == pytest.approx(word, abs=1e-2)
+    own.config = replace(own.config, task=replace(own.config.task, language="zh"))  # no space in front of the word
+    glued = [word_ids(lm.tokenizer, next(iter(words)), space=False)[0] for words in own.words.values()]
+    word = sum(float(following(lm, own.looked.train.rows[place]["text"], [])[glued[label]]) for place, label in read)
+    assert own.sequences(lm, "{text}", read)[0].word == pytest.approx(word, abs=1e-2)
     parents = sorted(found[1:5], key=lambda one: -one.score)[:2]  # half of those that were read go on
     assert {one.tokens[:1] for one in found[5:]} <= {one.tokens for one in parents}
+
+
+def test_a_generator_reads_what_leaves_room_for_what_it_writes(search: Any, model: Callable[[str], Any]) -> None:
+    lm, own = model("gpt2"), search("meals")
+    most = lm.model.config.n_positions
+    long = replace(own.config, trainer=replace(own.config.trainer, max_length=10 * most))
+    assert longest_input(long, lm, 50) == most - 50 and longest_input(long, lm, 5) == most - ROOM
+    text = {"text": "hot " * 10 * most}
+    looked = Looked(Split("train", (Example(0, text, 0), Example(1, text, 1))), Split("unlabeled", ()))
+    writes = Lm("template", long, option("search", "lm", minutes=None, width=2, longest=2), looked, own.bench)
+    assert len(writes.sequences(lm, "{text}", [(0, 0), (1, 1)])) == 5
 
 
 def test_paraphrases_substitute_the_likeliest_words(search: Any) -> None:

@@ -9,6 +9,7 @@ import re
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -21,15 +22,18 @@ from torch import Tensor
 from pet_cli.base.memo import Memo
 from pet_cli.config.build import build, option
 from pet_cli.config.schema import PetConfig
+from pet_cli.data.examples import Example, Split
 from pet_cli.errors import UserError
+from pet_cli.methods.base import Context
 from pet_cli.models.masked import MaskedLM
 from pet_cli.prompts.encoder import word_ids
 from pet_cli.runs.session import Session
+from pet_cli.search.base import Looked
 from pet_cli.search.bench import Bench
 from pet_cli.search.kpt import frequent, relevance
 from pet_cli.search.label_words import mean_log_probabilities, owned
 from pet_cli.search.npprompt import names_in
-from pet_cli.search.petal import likelihood_ratios
+from pet_cli.search.petal import Petal, likelihood_ratios
 from pet_cli.search.run import search
 from pet_cli.search.vocabulary import of_model, of_words
 from pet_cli.verbalizers.words import read_words
@@ -240,6 +244,20 @@ def test_candidates_of_petal_are_the_commonest_of_unlabeled_texts(find: Callable
     assert words_of(bench) == set(FOODS) and f"{len(FOODS)} of them are the commonest in 3 unlabeled" in bench.notes[1]
 
 
+def test_petal_counts_words_as_texts_spell_them_whatever_stands_before_the_mask(
+    model_of: Callable[[str], MaskedLM],
+) -> None:
+    lm = model_of("roberta")
+    own = type("Own", (Petal,), {"lm": lm, "space": " "})
+    petal = own.__new__(own)
+    petal.__dict__["vocabulary"] = of_words(lm.tokenizer, False, ["good", "bad", "great"])
+    petal.settings = option("search", "petal", common=2)
+    texts = tuple(Example(0, {"text": text}, None) for text in ("a good plot", "good and bad", "(great)"))
+    petal.looked = Looked(Split("train", ()), Split("unlabeled", texts))
+    petal.bench = SimpleNamespace(context=Context(Session()), notes=[])  # type: ignore[assignment]
+    assert petal.common().tolist() == [True, True, False]
+
+
 # --- weights ------------------------------------------------------------------------------------------------------
 
 
@@ -306,6 +324,13 @@ def test_words_near_to_a_name_come_first_and_need_no_example(find: Callable[...,
         mine = sorted((word for word in whole if near[word][own] > near[word][other]), key=lambda w: -near[w][own])
         assert list(dict(one.candidate.written).values())[label] == mine[:3]  # type: ignore[arg-type]
     assert not one.scores and one.information > 0
+
+
+def test_a_name_that_the_vocabulary_lacks_has_no_neighbours(find: Callable[..., Bench]) -> None:
+    settings = {"verbalizer": {"tasty": ["good", "好"], "bland": "bad"}}
+    assert find("npprompt", settings=settings, names="verbalizer", sizes=[3]).found
+    with pytest.raises(UserError, match="'tasty' is no word of this model"):
+        find("npprompt", "other", settings={"verbalizer": {"tasty": "好", "bland": "bad"}}, names="verbalizer")
 
 
 # --- KPT ----------------------------------------------------------------------------------------------------------

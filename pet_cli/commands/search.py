@@ -105,7 +105,7 @@ def _line(name: str, one: Scored) -> str:
     written = one.candidate.written
     if not isinstance(written, str):
         written = ", ".join(f"{label}: {_words(words)}" for label, words in written.items())
-    return f"{name}  {written}".replace("[", r"\[")
+    return f"{name}  {written}"
 
 
 def _words(words: Any, most: int = 5) -> str:

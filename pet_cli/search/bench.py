@@ -177,6 +177,7 @@ class Bench:
                 self._check_budget()
             self.known[key] = self._zero_shot(candidate)
             self.write(at_once=False)
+        self.known[key] = self.known.pop(key)  # in the order of asking, whatever an earlier command has left
         return self.known[key]
 
     def _zero_shot(self, candidate: Candidate) -> Scored:
@@ -260,9 +261,13 @@ class Bench:
         write_jsonl(self.path, [row(one, names.get(id(one))) for one in [*self.ranked(), *refused]])
 
     def take(self, rows: Iterable[dict[str, object]]) -> None:
-        """Takes over what an earlier command has written."""
-        for one in map(_read, rows):
-            self.known[one.candidate.key(self.config)] = one
+        """Takes over what an earlier command has written. Raises `UserError` for what none has."""
+        for number, line in enumerate(rows, start=1):
+            try:
+                one = _read(line)
+                self.known[one.candidate.key(self.config)] = one
+            except (UserError, KeyError, TypeError, AttributeError):
+                raise UserError(f"{self.path}, row {number} is damaged: it is no candidate of this search.") from None
             if not one.refused:
                 self._tokens[one.tokens] = one.candidate
 

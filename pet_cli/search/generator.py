@@ -15,6 +15,7 @@ from pet_cli.config.search import generator_model
 from pet_cli.data.examples import Split
 from pet_cli.errors import UserError, nearest
 from pet_cli.models.base import LanguageModel
+from pet_cli.models.generative import ROOM
 from pet_cli.runs.session import Session
 
 _NO_TEXT = {"{", "}", "|", "\ufffd"}
@@ -61,6 +62,11 @@ def shared_out(config: PetConfig, split: Split, most: int | None) -> Read:
     strata = list(resolve.target(config).strata(split.gold).values())
     own = max(map(len, strata)) if most is None else max(1, most // len(strata))
     return [(place, label) for label, places in enumerate(strata) for place in places[:own]]
+
+
+def longest_input(config: PetConfig, lm: LanguageModel, written: int) -> int:
+    """The most tokens that a generator reads of a text, so that there is room for so many that it writes behind it."""
+    return min(config.trainer.max_length or 256, lm.positions - max(0, written - ROOM))
 
 
 def writable(tokenizer: Any, size: int) -> Tensor:

@@ -18,7 +18,7 @@ from pet_cli.models.decoder_only import DecoderOnlyLM
 from pet_cli.prompts.encoder import PromptEncoder, word_ids
 from pet_cli.prompts.template import Template, Text, source_of
 from pet_cli.search.base import Candidate, Search
-from pet_cli.search.generator import Read, continuation, load_generator, shared_out, writable
+from pet_cli.search.generator import Read, continuation, load_generator, longest_input, shared_out, writable
 from pet_cli.search.joint import Joint
 
 _WANTED = "search=lm asks a decoder-only model what comes next, such as smollm2"
@@ -63,9 +63,9 @@ class Lm(Search):
         """What the generator writes: all that were looked at, the empty one first. Half of the minutes are left."""
         settings = self.settings
         template = lm.adapt(Template.parse(f"{texts} {{mask}}"))
-        most = self.config.trainer.max_length or min(256, lm.positions)
+        most = longest_input(self.config, lm, settings.longest)
         rows = [self.looked.train.rows[place] for place, _ in read]
-        first = [word_ids(lm.tokenizer, next(iter(own)))[0] for own in self.words.values()]
+        first = [word_ids(lm.tokenizer, next(iter(own)), space=bool(self.space))[0] for own in self.words.values()]
         found: list[_Sequence] = []
         before: list[tuple[tuple[int, ...], float]] = [((), 0.0)]
         allowed = writable(lm.tokenizer, len(lm.projection[0]))

@@ -22,7 +22,7 @@ from pet_cli.prompts.batch import Prompt
 from pet_cli.prompts.encoder import PromptEncoder
 from pet_cli.prompts.template import Template, Text, source_of
 from pet_cli.search.base import Candidate, Search
-from pet_cli.search.generator import Read, continuation, load_generator, shared_out, writable
+from pet_cli.search.generator import Read, continuation, load_generator, longest_input, shared_out, writable
 from pet_cli.search.joint import Joint, Spans, likely_spans
 
 _WANTED = (
@@ -90,7 +90,7 @@ class LmbffTemplates(Search):
     def _prompts(self, lm: T5LM, before: str, behind: str, read: Read) -> list[Prompt]:
         """The examples as the generator reads them, the label word of each between the first two sentinels."""
         second = lm.sentinels(2)[1]
-        most = self.config.trainer.max_length or min(256, lm.positions)
+        most = longest_input(self.config, lm, self.settings.longest)
         rows = self.looked.train.rows
         prompts: list[Prompt] = []
         for label, words in enumerate(self.words.values()):

@@ -53,18 +53,25 @@ class Npprompt(LabelWords):
         """What each label is called: by its own name, or by the run's label words.
 
         Raises:
-            UserError: a label whose name is no word.
+            UserError: a label whose name is no word, or none that the model's vocabulary has.
         """
         if self.settings.names == "verbalizer":
-            return {label: list(own) for label, own in self.words.items()}
-        found = {label: names_in(label) for label in self.labels}
+            given = {label: list(own) for label, own in self.words.items()}
+        else:
+            given = {label: names_in(label) for label in self.labels}
+        found = {label: self._known(names) for label, names in given.items()}
         if bare := [label for label, names in found.items() if not names]:
             raise UserError(
-                f"search={self.settings.name} looks for neighbours of the labels' names, and '{bare[0]}' is no word; "
-                "with search.names=verbalizer it takes those of verbalizer=, such as "
+                f"search={self.settings.name} looks for neighbours of the labels' names, and '{bare[0]}' is no word of "
+                "this model; with search.names=verbalizer it takes those of verbalizer=, such as "
                 f"verbalizer='{{{bare[0]}: WORD, …}}'."
             )
         return found
+
+    def _known(self, names: list[str]) -> list[str]:
+        """Those of which the vocabulary has every token."""
+        each = all_word_ids(self.lm.tokenizer, names, self.space_before_mask)
+        return [name for name, ids in zip(names, each, strict=True) if self.lm.tokenizer.unk_token_id not in ids]
 
 
 def names_in(label: str) -> list[str]:

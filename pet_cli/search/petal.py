@@ -16,6 +16,7 @@ from collections import Counter
 import torch
 from torch import Tensor
 
+from pet_cli.prompts.encoder import all_word_ids
 from pet_cli.search.label_words import LabelWords
 
 _TEXTS = 20_000
@@ -37,18 +38,20 @@ class Petal(LabelWords):
             return torch.ones(len(self.vocabulary), dtype=torch.bool)
         counted: Counter[int] = Counter()
         rows = self.looked.unlabeled.rows[:_TEXTS]
-        places = self.vocabulary.places
+        # As words stand in a text, which need not be as they stand at the mask: behind a bracket they have no space.
+        spelled = all_word_ids(self.lm.tokenizer, self.vocabulary.words, bool(self.space))
+        places = {ids[0]: place for place, ids in enumerate(spelled) if len(ids) == 1}
         with self.bench.context.clock.phase("count"):
             texts = [f" {text}" for row in rows for text in row.values()]
             for ids in self.lm.tokenizer(texts, add_special_tokens=False)["input_ids"] if texts else []:
                 counted.update(places[token] for token in ids if token in places)
         if not counted:
-            return torch.ones(len(places), dtype=torch.bool)
+            return torch.ones(len(self.vocabulary), dtype=torch.bool)
         commonest = sorted(counted, key=lambda place: (-counted[place], place))[: self.settings.common]
         self.bench.notes.append(
             f"{len(commonest)} of them are the commonest in {len(rows)} unlabeled texts; the others were left out"
         )
-        return torch.zeros(len(places), dtype=torch.bool).index_fill(0, torch.tensor(commonest), True)
+        return torch.zeros(len(self.vocabulary), dtype=torch.bool).index_fill(0, torch.tensor(commonest), True)
 
 
 def likelihood_ratios(log_p: Tensor, shares: Tensor, likely: int) -> Tensor:

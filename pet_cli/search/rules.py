@@ -6,11 +6,13 @@ the names of fields go together. A language that the file does not have gets wha
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 from pet_cli.config import files
+from pet_cli.prompts.template import Text, source_of
 from pet_cli.search.base import Candidate, Search
 
 PHRASES = Path(__file__).parent / "phrases.yaml"
@@ -66,14 +68,13 @@ class Rules(Search):
 
     def _words_in_a_row(self, conjunction: str, space: str) -> str:
         """The first word of each label: `terrible or great`, `world, sports or business`."""
-        first = [next(iter(own)) for own in self.words.values()]
+        first = [source_of([Text(next(iter(own)))]) for own in self.words.values()]
         return f"{', '.join(first[:-1])}{space}{conjunction}{space}{first[-1]}"
 
 
 def _of_pair(cloze: str, first: str, second: str) -> str:
-    for letter, name in (("a", first), ("b", second)):
-        cloze = cloze.replace(f"{{{letter}}}", f"{{{name}}}").replace(f"{{{letter}:", f"{{{name}:")
-    return cloze
+    names = {"a": first, "b": second}
+    return re.sub(r"\{([ab])(?=[:}])", lambda match: f"{{{names[match[1]]}", cloze)
 
 
 def _title(name: str) -> str:

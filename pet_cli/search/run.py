@@ -68,7 +68,10 @@ def search(what: str, config: PetConfig, settings: Settings, folder: Path, progr
         UserError: the folder holds something else, or the search lacks what it needs.
     """
     settings.check_run(what, config)
-    folder.mkdir(parents=True, exist_ok=True)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise UserError(f"hydra.run.dir={folder}: {error.strerror}.") from None
     with locked(folder):
         remove_partial(folder)
         known = _claim(folder, fingerprint(what, config, settings))
@@ -83,9 +86,12 @@ def _claim(folder: Path, mark: str) -> list[dict[str, Any]]:
     path = folder / LOOKED
     if path.is_file():
         known = _known(folder / CANDIDATES)
-        if read_json(path).get("fingerprint") == mark:
+        looked = read_json(path)
+        if not isinstance(looked, dict):
+            raise UserError(f"{path} is damaged: it does not tell which search the folder holds.")
+        if looked.get("fingerprint") == mark:
             return known
-        if any(not line["hand_written"] for line in known):
+        if any(not line.get("hand_written") for line in known):
             raise UserError(f"{folder} holds another search, or its data or version have changed; give another folder.")
         return []
     if any(one.name != ".lock" for one in folder.iterdir()):
@@ -95,9 +101,12 @@ def _claim(folder: Path, mark: str) -> list[dict[str, Any]]:
 
 def _known(path: Path) -> list[dict[str, Any]]:
     try:
-        return [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()] if path.is_file() else []
+        rows = [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()] if path.is_file() else []
     except (OSError, ValueError) as error:
         raise UserError(f"{path} cannot be read: {error}.") from None
+    if not all(isinstance(row, dict) for row in rows):
+        raise UserError(f"{path} is damaged: a row of it is no candidate.")
+    return rows
 
 
 def _search(
@@ -149,9 +158,10 @@ def _cross_validate(bench: Bench, settings: Settings) -> None:
     Raises:
         Spent: no time is left.
     """
-    for way, before, most in (("head", "zero_shot", settings.finalists), ("tuned", "head", settings.tuned)):
+    for way, most in (("head", settings.finalists), ("tuned", settings.tuned)):
         if way not in bench.ways:
             continue
+        before = "head" if way == "tuned" and "head" in bench.ways else "zero_shot"
         ranked = sorted(bench.ranked(), key=lambda one: one.by(before), reverse=True)
         best = [one for one in ranked if not one.candidate.hand_written][:most]
         marks = [one for one in ranked if one.candidate.hand_written]
@@ -174,7 +184,7 @@ def hand_written(what: str, config: PetConfig) -> Iterator[Candidate]:
     if config.template is not None:
         yield Candidate(config.template, "template", hand_written=True)
     for index, pattern in enumerate(config.task.patterns):
-        template = Template.parse(pattern, list(config.task.fields))
+        template = Template.parse(pattern)  # one of other fields than the run's is refused where it is scored
         if template.masks == 1 and not template.soft:
             yield Candidate(pattern, f"p{index}", hand_written=True)
 
@@ -201,9 +211,9 @@ def _found(what: str, config: PetConfig, bench: Bench) -> Found:
 
 
 def _write_settings(what: str, config: PetConfig, settings: Settings, folder: Path, looked: Looked) -> None:
+    _write_looked(what, config, settings, folder, looked)  # first: by it a command that goes on knows the folder
     values = {"what": what, "search": asdict(settings), **states.plain(config)}
     _write_yaml(folder / SETTINGS, values)
-    _write_looked(what, config, settings, folder, looked)
 
 
 def _write_looked(
