@@ -184,6 +184,8 @@ def test_vectors_of_a_file_tell_of_words_that_no_training_text_has(static: str, 
     start = method.learner.source.vectors(["good"])[0]
     learned = method.learner.network.vectors[method.learner.words["good"]]
     assert torch.equal(start, learned) == (static == "true")
+    method.predict(split(NEW, "test"))  # of four words the file has the last
+    assert method.facts()["unknown_words"] == (0.75 if static == "true" else 0)
 
 
 @pytest.mark.parametrize("source", ["random", "file", "model"])

@@ -144,11 +144,13 @@ class NetworkLearner:
         numbers |= {word: len(self.words) + 1 + i for i, word in enumerate(others) if known[i]}
         fields = [[[numbers.get(word, 0) for word in field[: self.longest]] or [0] for field in row] for row in told]
         flat = [number for row in fields for field in row for number in field]
+        own = (self.network.vectors != 0).any(dim=1).tolist()  # a training word's too, where it stays as it began
+        nothing = {0, *(place for place, there in enumerate(own, start=1) if not there)}
         return Texts(
             fields,
             vectors.to(self.device),
             shortened=sum(any(len(field) > self.longest for field in row) for row in told),
-            unknown=flat.count(0) / max(1, len(flat)),
+            unknown=sum(number in nothing for number in flat) / max(1, len(flat)),
         )
 
     # --- what the loop asks for ------------------------------------------------------------------------------------
