@@ -98,6 +98,11 @@ def test_the_markdown_table_says_what_is_shared_what_differs_and_what_did_not_fi
     assert "Best pattern=p1 (0.850), worst pattern=p0 (0.600): a spread of 25.0 points." in text
 
 
+def test_a_bar_in_a_template_ends_no_cell() -> None:
+    rows = [run("{text} | So {mask}", 1, 0.5), run("p0", 1, 0.9)]
+    assert r"| {text} \| So {mask} | 0.500 | 0.250 | 1 |" in summary.markdown(summary.summarise(rows), rows)
+
+
 def test_the_terminal_keeps_brackets_and_a_reason_on_its_line(capsys: pytest.CaptureFixture[str]) -> None:
     rows = [run("p[red]", 1, 0.7), run("p[red]", 2, None, error="x" * 60 + " pip install 'a[b]'")]
     show_sweep(rows, summary.summarise(rows), Path("/sweep"))

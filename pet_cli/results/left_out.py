@@ -53,4 +53,9 @@ COLUMNS = ("left out", "shots", "why")
 def markdown(left_out: Sequence[LeftOut]) -> str:
     """The same as a Markdown table."""
     rows = [COLUMNS, ("---",) * len(COLUMNS), *table(left_out)]
-    return "\n" + "".join("| " + " | ".join(row) + " |\n" for row in rows)
+    return "\n" + "".join("| " + " | ".join(map(cell, row)) + " |\n" for row in rows)
+
+
+def cell(text: str) -> str:
+    """Text for a cell of a Markdown table, which a bar would end."""
+    return " ".join(text.split()).replace("|", r"\|")

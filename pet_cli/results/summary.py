@@ -275,7 +275,7 @@ def markdown(summary: Sequence[Mapping[str, Any]], rows: Sequence[Mapping[str, A
     lines.append("| " + " | ".join([*keys, *shown.values(), "n"]) + " |")
     lines.append("|" + "---|" * (len(keys) + len(shown) + 1))
     for line in summary:
-        cells = [*(written(line[key]) for key in keys), *(mean_std(line, metric) for metric in shown)]
+        cells = [*(left_out.cell(written(line[key])) for key in keys), *(mean_std(line, metric) for metric in shown)]
         lines.append("| " + " | ".join([*cells, str(line["n"])]) + " |")
     sentence = spread(summary)
     lines += ["", sentence] if sentence else []
