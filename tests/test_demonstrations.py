@@ -304,6 +304,14 @@ def test_a_runs_folder_answers_as_the_run_did(
         methods.load(folder)
 
 
+def test_fields_may_be_called_as_the_file_calls_its_own(tmp_path: Path) -> None:
+    own = Demonstrations((Demonstration(3, {"label": "good soup", "row": "a"}, 1),), ("x", "y"), 1)
+    own.save(tmp_path)
+    assert Demonstrations.load(tmp_path, ["x", "y"], ["label", "row"], per_label=1) == own
+    (tmp_path / FILE).write_text('{"seed": 0, "examples": [{"row": 3, "label": "y", "text": "good soup"}]}')
+    assert Demonstrations.load(tmp_path, ["x", "y"], ["text"], per_label=1).examples[0].fields == {"text": "good soup"}
+
+
 def test_a_sample_with_too_few_of_a_label_is_refused() -> None:
     sample = [Example(0, {"text": "a"}, 0), Example(1, {"text": "b"}, 0), Example(2, {"text": "c"}, 1)]
     with pytest.raises(UserError, match="label 'bad' has 1 training examples"):

@@ -229,6 +229,13 @@ def test_they_are_listed_and_shown(world: World, found: Path) -> None:
     assert code == 0 and "so [mask]!" in said.lower()
 
 
+def test_what_was_found_for_data_of_ones_own_is_listed_whatever_its_fields(tmp_path: Path) -> None:
+    own = {"task": "custom", "labels": ["1", "5"], "fields": ["review"], "model": "embedded", "verbalizers": []}
+    (tmp_path / "found.yaml").write_text(yaml.safe_dump({**own, "templates": ["{review} So {mask}!"]}))
+    code, said = pet("list", "patterns", "custom", f"found={tmp_path}")
+    assert code == 0 and said.splitlines()[-1] == "f0  {review} So {mask}!"
+
+
 @pytest.mark.parametrize(
     ("given", "words"),
     [

@@ -184,6 +184,14 @@ def test_the_words_of_a_template_are_triggers(task: str, source: str, expected: 
     assert flipped.ids == [*at.ids[:-1], 7]
 
 
+@pytest.mark.parametrize("model", ["albert", "xlmr"])
+def test_triggers_are_the_tokens_that_a_tokenizer_has_there(model: str, search: Any) -> None:
+    own = search(model=model)
+    for source, least in (("It was {mask}. {text}", 2), ("{text} It was {mask}!", 3)):
+        at = own.of_template(source)
+        assert len(at.ids) >= least and own._reads_itself(at)
+
+
 def test_two_texts_have_the_triggers_between_them(search: Any) -> None:
     own = search("pairs", samples=2, triggers=2, steps=2)
     own.run()

@@ -119,7 +119,9 @@ def _at_hand(task: dict[str, Any]) -> str:
 def _patterns(task: dict[str, Any], with_found: PetConfig | None) -> None:
     found = None if with_found is None else with_found.found
     if found is not None:
-        found.check_task(task["name"], found.labels if not task["labels"] else task["labels"], list(task["fields"]))
+        own = task["source"]["hub"] is None and task["source"]["path"] is None and not task["labels"]
+        fields = found.fields if own else list(task["fields"])  # of data of one's own, data.fields names them
+        found.check_task(task["name"], found.labels if not task["labels"] else task["labels"], fields)
     for letter, patterns in (("p", task.get("patterns", [])), ("f", found.templates if found else [])):
         for index, pattern in enumerate(patterns):
             print(f"{letter}{index}  {pattern}")

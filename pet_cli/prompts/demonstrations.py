@@ -141,7 +141,7 @@ class Demonstrations:
 
     def save(self, folder: Path) -> None:
         """Writes the examples, with their row numbers, into a run's folder."""
-        rows = [{"row": one.row, "label": self.labels[one.label], **one.fields} for one in self.examples]
+        rows = [{"row": one.row, "label": self.labels[one.label], "texts": dict(one.fields)} for one in self.examples]
         write_json(folder / FILE, {"seed": self.seed, "examples": rows})
 
     @classmethod
@@ -152,12 +152,13 @@ class Demonstrations:
             raise UserError(f"{path}: the run's demonstrations are not there; train again.")
         told = read_json(path)
         try:
-            found = [
-                Demonstration(int(row["row"]), {name: str(row[name]) for name in fields}, labels.index(row["label"]))
-                for row in told["examples"]
-            ]
+            found = []
+            for row in told["examples"]:
+                texts = row.get("texts", row)  # a run of a version before had them beside row and label
+                own = {name: str(texts[name]) for name in fields}
+                found.append(Demonstration(int(row["row"]), own, labels.index(row["label"])))
             return cls(tuple(found), tuple(labels), seed=int(told["seed"]), **how)
-        except (KeyError, TypeError, ValueError):
+        except (AttributeError, KeyError, TypeError, ValueError):
             raise UserError(f"{path} is damaged: it does not tell the examples that were shown.") from None
 
 

@@ -148,20 +148,36 @@ class Gradient(Search):
         return Triggers((first, space, Mask(), TriggerSpan(()), *(part for field in rest for part in (space, field))))
 
     def of_template(self, source: str) -> Triggers:
-        """The tokens of a template's words and marks. Raises `UserError` for one that has none."""
+        """The tokens of a template's words and marks; what cannot be written as it is read stays text.
+
+        Raises:
+            UserError: a template that has none, or that the model cannot read.
+        """
+        self.bench.learner(Candidate(source, ""))
+        template = hard_template(
+            Template.parse(source, list(self.config.task.fields)), self.config.tuning.name, leave_out=True
+        )
         parts: list[Part | TriggerSpan] = []
-        template = Template.parse(source, list(self.config.task.fields))
-        for part in hard_template(template, self.config.tuning.name, leave_out=True).parts:
-            if not isinstance(part, Text) or not part.text.strip():
-                parts.append(part)
-                continue
-            text = part.text.rstrip()
-            parts.append(TriggerSpan(tuple(word_ids(self.lm.tokenizer, text.strip(), space=text[:1].isspace()))))
-            if behind := part.text[len(text) :]:
-                parts.append(Text(behind))
+        for number, part in enumerate(template.parts, start=1):
+            ways = self._as_triggers(part) if isinstance(part, Text) and part.text.strip() else ()
+            rest = template.parts[number:]
+            parts += next((own for own in ways if self._reads_itself(Triggers((*parts, *own, *rest)))), [part])
         if not any(isinstance(part, TriggerSpan) for part in parts):
             raise UserError(f"search.start=template: '{source}' has no word that could be another; take start=mask.")
         return Triggers(tuple(parts))
+
+    def _as_triggers(self, part: Text) -> Iterator[list[Part | TriggerSpan]]:
+        """Literal text by its tokens: where it stands or, as some tokenizers read it behind a mask, by itself."""
+        text, tokenizer = part.text.rstrip(), self.lm.tokenizer
+        behind = [Text(part.text[len(text) :])] if len(text) < len(part.text) else []
+        for ids in (
+            word_ids(tokenizer, text.strip(), space=text[:1].isspace()),
+            tokenizer(text.strip(), add_special_tokens=False)["input_ids"],
+        ):
+            yield [TriggerSpan(tuple(ids)), *behind]
+
+    def _reads_itself(self, at: Triggers) -> bool:
+        return self.reads(Candidate(at.line(self.lm.tokenizer, self.space), ""), self.prompts(at))
 
     # --- a step ---
 
