@@ -112,6 +112,8 @@ def test_pairs_are_ranked_and_cut_at_the_prior_on_texts_without_labels(related: 
         ("{mask}: {text}", "{mask}: | {text}"),
         ("{a}? {mask}, {b}", "{a}? | {mask}, {b}"),
         ("{a} | {mask}, {b}", "{a} | {mask}, {b}"),
+        ("{text}。这是{mask}。", "{text}。 | 这是{mask}。"),
+        ("{text}（主题：{mask}）", "{text} | （主题：{mask}）"),
     ],
 )
 def test_a_template_without_a_border_gets_one_before_what_the_mask_belongs_to(template: str, found: str) -> None:

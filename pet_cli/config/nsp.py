@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import string
+import unicodedata
 from collections.abc import Mapping
 
 from pet_cli.config.method import RELATIONS, NspSettings
@@ -10,6 +11,9 @@ from pet_cli.config.resolve import input_template, labels, prompt_template, verb
 from pet_cli.config.schema import PetConfig
 from pet_cli.errors import UserError, choices, not_allowed
 from pet_cli.prompts.template import Border, Field, Mask, Part, Template, Text, source_of
+
+_CLOSING = ("Po", "Pe", "Pf", "Pd")
+"""Kinds of punctuation, of any language, that belong to what stands before them."""
 
 
 def check(config: PetConfig) -> None:
@@ -118,7 +122,8 @@ def bordered(template: Template) -> Template:
         field = next((place for place, part in enumerate(parts) if isinstance(part, Field)), len(parts))
         first, second = parts[:field], parts[field:]
     if second and isinstance(part := second[0], Text):  # punctuation stays with the field
-        rest = part.text.lstrip(string.punctuation) if before else part.text
+        signs = {sign for sign in part.text if sign in string.punctuation or unicodedata.category(sign) in _CLOSING}
+        rest = part.text.lstrip("".join(signs)) if before else part.text
         first, second = [*first, Text(part.text[: len(part.text) - len(rest)])], [Text(rest), *second[1:]]
     whole: list[Part] = [*_stripped(first, -1), Border(), *_stripped(second, 0)]
     return Template(source_of(whole), tuple(whole))

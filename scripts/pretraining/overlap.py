@@ -85,7 +85,7 @@ def leave_out(lines: dict[str, list[str]], files: list[Path]) -> tuple[dict[str,
         return lines, {}
     overlap = Overlap(sentence for file in files for sentence in sentences(file))
     kept = {name: _strange(some, overlap) for name, some in lines.items()}
-    if not any(map(any, kept.values())):
+    if any(map(any, lines.values())) and not any(map(any, kept.values())):
         raise UserError("--avoid: every line shares a sentence with one of the files")
     return kept, {name: len(some) - len(kept[name]) for name, some in lines.items() if len(some) > len(kept[name])}
 
