@@ -396,7 +396,8 @@ def test_several_folders_make_one_report(tmp_path: Path, data: Path) -> None:
     member = {"accuracy": 0.7, "macro_f1": 0.6, "weight": 0.5}
     members = [{"name": name} | member for name in ("p0-v0", "p1-v0")]
     folders.append(make_run(tmp_path / "c", data, 8, members=members))
-    again = make_run(tmp_path / "again" / "a", data, 4)  # the settings and seeds of the first
+    again = make_run(tmp_path / "again" / "a", data, 4)  # the settings and seeds of the first, on another device
+    (again / "config.yaml").write_text(yaml.safe_dump(store.read_config(again) | {"device": "cuda"}))
     other = tmp_path / "other"
     other.mkdir()
     rows = [{"text": f"text {i}", "label": names[i % 2]} for i in range(N_TEST)]

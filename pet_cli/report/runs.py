@@ -213,7 +213,8 @@ def _read(folders: Sequence[Path]) -> Study:
         if state["status"] != "done":
             unfinished[folder.name] = f"{state['status']}. {state.get('error') or ''}".strip()
             continue
-        mark = json.dumps(_said(files[folder][0]), sort_keys=True, default=str)
+        decides = {key: value for key, value in files[folder][0].items() if key not in states.LEFT_OUT}
+        mark = json.dumps(_said(decides), sort_keys=True, default=str)
         if mark in seen:
             repeats += 1
             continue
