@@ -19,7 +19,7 @@ import yaml
 from goldens import CONF, DATA, HERE, Searched, World, contents, pet, read, read_rows
 
 from pet_cli.base.progress import Progress
-from pet_cli.commands.search import _line
+from pet_cli.commands.search import _folder, _line
 from pet_cli.config import registry, resolve
 from pet_cli.config.build import build, option
 from pet_cli.config.schema import PetConfig
@@ -274,6 +274,7 @@ def test_words_of_a_search_that_found_templates_alone_are_asked_for_in_vain() ->
         ("template", ("search.minuets=3",), ("search.minuets", "Did you mean 'search.minutes'")),
         ("template", ("search.minutes=0",), ("search.minutes=0", "above 0")),
         ("template", ("search.folds=1",), ("search.folds=1", "at least 2")),
+        ("template", ("search.minutes=1,2",), ("search.minutes=1,2: several values are a sweep",)),
         ("verbalizer", ("search.by=rules",), ("search=rules", "pet search template", "search=lmbff, petal")),
         ("template", ("tuning=classifier",), ("tuning=classifier", "no prompt")),
         ("template", ("method=tfidf",), ("method=tfidf", "no prompt")),
@@ -308,6 +309,7 @@ def test_the_folder_of_something_else_is_left_alone(searched: Searched, tmp_path
     (tmp_path / "file").write_text("")
     code, said = searched("template", tmp_path / "file" / "found")
     assert code == 2 and said == f"pet: hydra.run.dir={tmp_path}/file/found: Not a directory.\n"
+    assert _folder("'my folder'") == Path("my folder") and _folder("1e5") == Path("1e5")
 
 
 def test_a_damaged_folder_is_told_of(world: World, tmp_path: Path) -> None:

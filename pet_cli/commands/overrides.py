@@ -185,6 +185,8 @@ def value_of(key: str, text: str) -> Any:
     if not text:
         raise UserError(f"{key}=: a value is needed; null is none, where there may be none.")
     parsed = _parse(quote(f"{key}={text}"))
+    if parsed is not None and parsed.is_sweep_override():
+        raise UserError(f"{key}={text}: several values are a sweep; give one (or write [a,b] for a list).")
     return text if parsed is None else parsed.value()
 
 

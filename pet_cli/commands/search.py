@@ -41,7 +41,7 @@ def search(what: str | None, overrides: Sequence[str], config_dir: str | None = 
     from pet_cli.search.run import default_folder
     from pet_cli.search.run import search as run  # torch is loaded here, once the configuration is known to be good
 
-    folder = Path(own[_FOLDER]).expanduser() if _FOLDER in own else default_folder(what, config, settings)
+    folder = _folder(own[_FOLDER]) if _FOLDER in own else default_folder(what, config, settings)
     bench = run(what, config, settings, folder, Progress())
     _show(what, bench, folder)
     return 0
@@ -50,6 +50,12 @@ def search(what: str | None, overrides: Sequence[str], config_dir: str | None = 
 def _parts(override: str) -> tuple[str, Any]:
     key, _, value = override.partition("=")
     return key.strip().lstrip("+"), value.strip()
+
+
+def _folder(text: str) -> Path:
+    """The folder of `hydra.run.dir`, perhaps in quotes as for a run."""
+    value = value_of(_FOLDER, text)
+    return Path(value if isinstance(value, str) else text).expanduser()
 
 
 def _settings(given: dict[str, str], config_dir: str | None) -> Settings:

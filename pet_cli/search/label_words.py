@@ -35,9 +35,10 @@ class LabelWords(Search):
         """See `Search.run`: `worth` tells how well each word stands for each label."""
         own = owned(self.worth())
         if bare := [label for label, places in zip(self.labels, own, strict=True) if not places]:
+            notes = f" ({'; '.join(self.bench.notes)})" if self.bench.notes else ""
             raise UserError(
                 f"search={self.settings.name}: no candidate word is left for the label '{bare[0]}'; more of them by "
-                f"search.words=FILE may help ({'; '.join(self.bench.notes)})."
+                f"search.words=FILE may help{notes}."
             )
         self.bench.score(self.verbalizers(own))
 
