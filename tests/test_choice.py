@@ -21,7 +21,7 @@ from sources import data_of, run_of, task_of
 from pet_cli import methods, report
 from pet_cli.choice import labeled, unlabeled, winners
 from pet_cli.choice.candidate import Candidate
-from pet_cli.choice.perplexity import surprise
+from pet_cli.choice.perplexity import MASKED, perplexity, surprise
 from pet_cli.config.build import build
 from pet_cli.config.choice import RULES
 from pet_cli.data.draw import draw_for_choice
@@ -29,6 +29,7 @@ from pet_cli.data.examples import Example, Split
 from pet_cli.data.parts import most_parts, others, parts
 from pet_cli.errors import UserError
 from pet_cli.methods import Context
+from pet_cli.methods.prompted import PromptMethod
 from pet_cli.models.base import LanguageModel
 from pet_cli.models.loading import load
 from pet_cli.prompts.encoder import PromptEncoder
@@ -213,6 +214,20 @@ def _surprise(lm: LanguageModel, ids: list[int], mask: int) -> float:
             logits = output.logits if hasattr(output, "logits") else output.prediction_logits
             found.append(-logits[0, place].log_softmax(-1)[ids[place]].item())
     return sum(found) / len(found)
+
+
+def test_perplexity_is_of_texts_drawn_wherever_they_stand() -> None:
+    read: list[dict[str, str]] = []
+    lm = SimpleNamespace(family="masked", identity=())
+    encoder = SimpleNamespace(encode=read.extend)
+    method: Any = PromptMethod.__new__(PromptMethod)
+    method.learner = SimpleNamespace(lm=lm, encoder=encoder, template=Template("", ()), max_length=9, batch_size=2)
+    texts = Split("texts", tuple(Example(row, {"text": f"{row}"}, None) for row in range(400)), notes=("those",))
+    context = SimpleNamespace(session=SimpleNamespace(memo=SimpleNamespace(get=lambda key, make: [0.0])))
+    config = SimpleNamespace(data=SimpleNamespace(seed=13))
+    run: Any = SimpleNamespace(as_it_is=lambda: method, texts=texts, context=context, config=config)
+    assert perplexity(run) == {"score": 1.0, "examples": MASKED, "of": "those"}
+    assert len(read) == MASKED and max(int(row["text"]) for row in read) > 300
 
 
 def test_texts_without_labels_are_never_those_of_the_test() -> None:

@@ -35,6 +35,7 @@ from pet_cli.search.base import Candidate, Looked
 from pet_cli.search.bench import Bench, Scored
 from pet_cli.search.edits import Edits
 from pet_cli.search.filling import Filling
+from pet_cli.search.kpt import Kpt
 from pet_cli.search.mining import Mining, contexts, joints
 from pet_cli.search.rules import Rules
 from pet_cli.search.run import LOOKED, _claim, _cross_validate, hand_written
@@ -355,6 +356,15 @@ def bench_of(world: World, folder: Path) -> Bench:
     session = Session(reuse=True)
     looked = Looked(session.to_search(config)["train"], Split("unlabeled", ()))
     return Bench(config, option("search", "rules", minutes=None), looked, Context(session), folder)
+
+
+def test_unlabeled_texts_are_drawn_wherever_they_stand_in_their_file(world: World, tmp_path: Path) -> None:
+    bench = bench_of(world, tmp_path)
+    texts = Split("unlabeled", tuple(Example(row, {"text": f"{row}"}, None) for row in range(400)))
+    bench.looked = Looked(Split("train", ()), texts)
+    kpt = Kpt("verbalizer", bench.config, option("search", "kpt", support=20), bench.looked, bench)
+    for drawn in (bench.texts, kpt.texts):
+        assert max(example.row for example in drawn.examples) > 300 and len(drawn) in (20, bench.settings.texts)
 
 
 def test_a_template_of_other_fields_is_no_mark_and_brackets_are_shown() -> None:

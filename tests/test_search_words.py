@@ -254,7 +254,7 @@ def test_petal_counts_words_as_texts_spell_them_whatever_stands_before_the_mask(
     petal.settings = option("search", "petal", common=2)
     texts = tuple(Example(0, {"text": text}, None) for text in ("a good plot", "good and bad", "(great)"))
     petal.looked = Looked(Split("train", ()), Split("unlabeled", texts))
-    petal.bench = SimpleNamespace(context=Context(Session()), notes=[])  # type: ignore[assignment]
+    petal.bench = SimpleNamespace(context=Context(Session()), notes=[], drawn=lambda split, most: split)  # type: ignore
     assert petal.common().tolist() == [True, True, False]
 
 

@@ -10,6 +10,8 @@ import torch
 import torch.nn.functional as F
 
 from pet_cli.choice.candidate import Candidate
+from pet_cli.data.examples import Split
+from pet_cli.data.sampling import capped
 from pet_cli.errors import UserError
 from pet_cli.methods.prompted import PromptMethod
 from pet_cli.models.base import LanguageModel, evaluating
@@ -35,11 +37,13 @@ def perplexity(run: Candidate) -> dict[str, Any]:
     learner, lm = method.learner, method.learner.lm
     if lm.family not in _SCORES:
         raise UserError(f"{lm.name} is an encoder-decoder, which predicts no token of its prompt.")
-    texts = run.texts.part(range(min(MASKED, len(run.texts))), "texts") if lm.family == "masked" else run.texts
+    texts = run.texts
+    if lm.family == "masked":
+        texts = Split("texts", tuple(capped(texts.examples, MASKED, run.config.data.seed)), notes=texts.notes)
     key = ("perplexity", lm.identity, learner.template.source, learner.max_length, texts.fingerprint)
     prompts = learner.encoder.encode(texts.rows)
     found = run.context.session.memo.get(key, lambda: surprise(lm, prompts, learner.batch_size))
-    return {"score": float(np.exp(np.mean(found))), "examples": len(texts), "of": run.texts.notes[-1]}
+    return {"score": float(np.exp(np.mean(found))), "examples": len(texts), "of": texts.notes[-1]}
 
 
 @torch.inference_mode()

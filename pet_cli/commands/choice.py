@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -58,7 +59,8 @@ def tell(folder: Path, plan: Mapping[str, Any], varied: Sequence[str]) -> bool:
     print("\n".join(lines[:_MOST_LINES]))
     if len(lines) > _MOST_LINES:
         print(f"… and {len(lines) - _MOST_LINES} more")
-    print(f"{folder / winners.FILE}; pet predict {folder} --choice {plan['select'][0]} labels texts with a winner")
+    shown = shlex.quote(str(folder))
+    print(f"{folder / winners.FILE}; pet predict {shown} --choice {plan['select'][0]} labels texts with a winner")
     for group in told["groups"]:
         for rule, runs in group.get("lacking", {}).items():
             name, why = next(iter(runs.items()))

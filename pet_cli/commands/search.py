@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -98,7 +99,7 @@ def _show(what: str, bench: Bench, folder: Path) -> None:
     for note in [*bench.notes, *ended]:
         out.print(note, soft_wrap=True)
     first = "pattern=f0" if what == "template" else f"verbalizer=f0{_combined(bench)}"
-    out.print(f"next      pet train found={folder} {first} …", soft_wrap=True)
+    out.print(f"next      pet train found={shlex.quote(str(folder))} {first} …", soft_wrap=True)
 
 
 def _combined(bench: Bench) -> str:

@@ -19,6 +19,7 @@ from pet_cli.config.build import option
 from pet_cli.config.schema import PetConfig
 from pet_cli.config.search import Search as Settings
 from pet_cli.data.examples import Split
+from pet_cli.data.sampling import capped
 from pet_cli.errors import UserError
 from pet_cli.methods.base import Context
 from pet_cli.methods.prompted import build_learner
@@ -214,7 +215,11 @@ class Bench:
         """What candidates are scored on: the training examples, or some unlabeled texts where there are none."""
         if len(self.looked.train):
             return self.looked.train
-        return Split("unlabeled", self.looked.unlabeled.examples[: self.settings.texts])
+        return self.drawn(self.looked.unlabeled, self.settings.texts)
+
+    def drawn(self, split: Split, most: int) -> Split:
+        """At most so many of a split's texts, drawn by the seed: the first of a file may all be of one kind."""
+        return Split(split.name, tuple(capped(split.examples, most, self.config.data.seed)))
 
     def cross_validate(self, one: Scored, way: str) -> Scored:
         """Scores a candidate by cross-validation in a dearer way, unless that is known or cannot be done.

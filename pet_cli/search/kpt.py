@@ -52,7 +52,7 @@ class Kpt(Npprompt):
     def texts(self) -> Split:
         """Texts whose labels are not looked at: unlabeled ones, or the training examples where there are none."""
         own = self.looked.unlabeled if len(self.looked.unlabeled) else self.looked.train
-        return Split("texts", own.examples[: self.settings.support])
+        return self.bench.drawn(own, self.settings.support)
 
     def listed(self) -> Tensor:
         """Which words are in the larger set, and for which label they may stand, `[labels, words]`, boolean: those of a

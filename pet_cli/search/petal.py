@@ -37,7 +37,7 @@ class Petal(LabelWords):
         if self.settings.common is None or self.settings.words is not None:
             return torch.ones(len(self.vocabulary), dtype=torch.bool)
         counted: Counter[int] = Counter()
-        rows = self.looked.unlabeled.rows[:_TEXTS]
+        rows = self.bench.drawn(self.looked.unlabeled, _TEXTS).rows
         # As words stand in a text, which need not be as they stand at the mask: behind a bracket they have no space.
         spelled = all_word_ids(self.lm.tokenizer, self.vocabulary.words, bool(self.space))
         places = {ids[0]: place for place, ids in enumerate(spelled) if len(ids) == 1}
