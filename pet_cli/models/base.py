@@ -86,7 +86,8 @@ class LanguageModel(ABC):
     def default_learning_rate(self) -> float:
         """The rule for models without a stated rate: 1e-5 at BERT-large's width, growing with (1024 / width)^2.5.
 
-        It gives 2.1e-5 for base models and 1.2e-4 at width 384, where those sizes were found to learn best.
+        It gives 2.1e-5 for base models and 1.2e-4 at width 384: the best there for what a model has to learn anew, too
+        much for what it knows already (docs/settings.md has figures).
         """
         return 1e-5 * (1024 / self.width) ** 2.5
 
