@@ -89,6 +89,17 @@ def test_confident_members_count_more_and_equal_ones_alike() -> None:
     assert confidence_weights(members)[0] == pytest.approx(confidence_weights(members)[1])
 
 
+@pytest.mark.filterwarnings("error")
+@pytest.mark.parametrize("how", ["probabilities", "logits", "vote"])
+def test_an_answer_does_not_depend_on_how_many_candidates_other_examples_have(how: str) -> None:
+    members = logs([[0.9, 0.1]], [[0.3, 0.7]])
+    padded = np.concatenate([members, np.full((2, 1, 3), -np.inf)], axis=2)
+    assert confidence_weights(padded) == pytest.approx(confidence_weights(members))
+    for weights in (np.array([1.0, 3.0]), np.array([0.0, 1.0]), confidence_weights(padded)):
+        answer = np.exp(combine(padded, how, weights))
+        assert answer[:, :2] == pytest.approx(np.exp(combine(members, how, weights))) and answer[:, 2:].max() < 1e-99
+
+
 def test_each_view_of_a_shared_model_reads_all_that_trains_it_and_all_that_chooses_its_checkpoint() -> None:
     examples = tuple(Example(row, {"text": str(row)}, row % 2) for row in range(5))
     splits = {

@@ -17,7 +17,17 @@ import torch
 import yaml
 from safetensors.torch import save_file
 
-from pet_cli.base.files import atomic, atomic_folder, locked, read_json, remove_partial, write_json, write_text
+from pet_cli.base.files import (
+    atomic,
+    atomic_folder,
+    locked,
+    read_json,
+    read_jsonl,
+    remove_partial,
+    write_json,
+    write_jsonl,
+    write_text,
+)
 from pet_cli.commands.cli import main
 from pet_cli.errors import UserError
 
@@ -82,15 +92,19 @@ def test_standard_output_in_a_file_is_written_to(tmp_path: Path) -> None:
     [
         ("a/b", "what its folder would be is a file"),
         ("folder", "it is a folder"),
+        ("/proc/no/folder/at/all", "No such file or directory"),
         ("/dev/full", "No space left on device"),
     ],
 )
 def test_what_cannot_be_written_is_one_line(place: str, why: str, tmp_path: Path) -> None:
     (tmp_path / "a").write_text("a file")
     (tmp_path / "folder").mkdir()
-    with pytest.raises(UserError, match=f"^Cannot write .*{place}: {why}") as raised:
-        write_text(tmp_path / place, "text")
-    assert "\n" not in str(raised.value) and names(tmp_path) == ["a", "folder"]
+    for path in (tmp_path / place, tmp_path / "link"):
+        (tmp_path / "link").symlink_to(tmp_path / place)
+        with pytest.raises(UserError, match=f"^Cannot write .*({place}|link): {why}") as raised:
+            write_text(path, "text")
+        (tmp_path / "link").unlink()
+        assert "\n" not in str(raised.value) and names(tmp_path) == ["a", "folder"]
 
 
 @pytest.fixture
@@ -127,6 +141,12 @@ def test_half_a_surrogate_pair_is_written_as_its_escape_and_read_again(tmp_path:
     assert json.loads((tmp_path / "a.json").read_text(encoding="utf-8")) == {"text": "half \ud83d of it"}
     write_text(tmp_path / "a.yaml", yaml.safe_dump({"text": "half \ud83d"}, allow_unicode=True))
     assert yaml.safe_load((tmp_path / "a.yaml").read_text(encoding="utf-8")) == {"text": "half \ud83d"}
+
+
+def test_lines_of_json_end_at_line_feeds_alone(tmp_path: Path) -> None:
+    rows = [{"a\u2028text": "next\x85line"}, {"text": "b\u2029\x0c\x1c\r"}]
+    write_jsonl(tmp_path / "a.jsonl", rows)
+    assert read_jsonl(tmp_path / "a.jsonl") == rows
 
 
 def test_a_folder_takes_the_place_of_another_whole(tmp_path: Path) -> None:

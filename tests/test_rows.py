@@ -167,6 +167,18 @@ def test_what_is_wrong_is_named_by_the_line_where_its_row_begins(
     assert said in str(caught.value) and len(str(caught.value).splitlines()) == 1
 
 
+def test_what_python_cannot_hold_of_a_parquet_file_is_one_line(tmp_path: Path) -> None:
+    import pyarrow as pa
+    import pyarrow.parquet
+
+    bytes_as_text = pa.array([b"a", b"\xff"]).view(pa.string())
+    far = pa.array([0, 2**30], pa.int32()).cast(pa.date32())
+    for column, said in ((bytes_as_text, "can't decode byte 0xff"), (far, "days=1073741824")):
+        pyarrow.parquet.write_table(pa.table({"text": ["a", "b"], "more": column}), tmp_path / "x.parquet")
+        with pytest.raises(UserError, match=f"x.parquet: not a parquet file that can be read .*{said}"):
+            rows_of(tmp_path / "x.parquet")
+
+
 def test_two_columns_of_one_name_in_parquet_are_refused(tmp_path: Path) -> None:
     import pyarrow as pa
     import pyarrow.parquet

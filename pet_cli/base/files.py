@@ -84,7 +84,7 @@ def _one_line(path: Path) -> Iterator[None]:
     except UserError:
         raise
     except OSError as error:
-        if error.filename is None or str(error.filename).startswith(str(path.parent)) or error.errno == errno.ENOSPC:
+        if error.filename is None or _is_about(str(error.filename), path) or error.errno == errno.ENOSPC:
             raise UserError(f"Cannot write {path}: {error.strerror}.") from None
         raise
     except Exception as error:
@@ -92,6 +92,15 @@ def _one_line(path: Path) -> Iterator[None]:
         if number is None or type(error).__module__.partition(".")[0] != "safetensors":
             raise
         raise UserError(f"Cannot write {path}: {os.strerror(int(number[1]))}.") from None
+
+
+def _is_about(told: str, path: Path) -> bool:
+    """Whether a name that the system tells is in the way of writing `path`: it, or what it links to, lies beside or
+    below it."""
+    name, places = Path(os.path.abspath(told)), (os.path.abspath(path), os.path.realpath(path))
+    return any(
+        name.is_relative_to(folder) or folder.is_relative_to(name) for folder in (Path(own).parent for own in places)
+    )
 
 
 def _through(path: Path) -> bool:
@@ -174,3 +183,12 @@ def read_json(path: Path) -> Any:
         raise UserError(f"No file {path}.") from None
     except (ValueError, OSError) as error:
         raise UserError(f"{path} cannot be read: {error}.") from None
+
+
+def read_jsonl(path: Path) -> list[Any]:
+    """What `write_jsonl` wrote. A line ends at its line feed alone: a text may hold what else Unicode calls a line's end.
+
+    Raises:
+        OSError, ValueError: the file is missing or damaged.
+    """
+    return [json.loads(line) for line in path.read_text(encoding="utf-8").split("\n") if line]

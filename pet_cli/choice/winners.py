@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from pet_cli.base.files import read_json, write_json
+from pet_cli.base.files import read_json, read_jsonl, write_json
 from pet_cli.choice import scores
 from pet_cli.config import resolve
 from pet_cli.config.choice import RULES, selected, within
@@ -155,7 +155,7 @@ def _among(rule: str, group: Group, told: Sequence[Mapping[str, Any]]) -> list[f
     for folder in group.folders:
         path = folder / scores.ANSWERS
         try:
-            rows = [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
+            rows = read_jsonl(path)
             tables.append(np.array([[row["probabilities"][name] for name in target.labels] for row in rows]))
         except (OSError, ValueError, KeyError, TypeError):
             raise UserError(f"{path} is damaged, or gone; run the sweep again in another folder.") from None

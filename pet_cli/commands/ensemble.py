@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
@@ -10,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from pet_cli.base.files import write_json, write_jsonl
+from pet_cli.base.files import read_jsonl, write_json, write_jsonl
 from pet_cli.config import resolve
 from pet_cli.ensembles.combine import COMBINATIONS, combine, confidence_weights, log_softmax
 from pet_cli.errors import UserError, choices, not_allowed
@@ -110,7 +109,7 @@ def _members(folder: Path) -> dict[str, list[dict[str, Any]]]:
             raise UserError(f"{folder} holds several runs; give them one by one: {choices(below, 3)}.")
         raise UserError(f"{folder} is not the folder of a finished run (no predictions.jsonl).")
     try:
-        rows = [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
+        rows = read_jsonl(path)
         names = list(rows[0].get("members", {}))
         if not names:
             return {folder.resolve().name: rows}
@@ -143,10 +142,10 @@ def _log_probabilities(rows: Sequence[dict[str, Any]], columns: Sequence[Sequenc
         columns: of each example the labels, or its own candidates.
     """
     most = max(map(len, columns))
-    table = np.zeros((len(rows), most))
+    table = np.full((len(rows), most), -np.inf)
     for line, row, own in zip(table, rows, columns, strict=True):
-        line[: len(own)] = [row["probabilities"][name] for name in own]
-    return log_softmax(np.log(np.maximum(table, 1e-30)))
+        line[: len(own)] = np.log(np.maximum([row["probabilities"][name] for name in own], 1e-30))
+    return log_softmax(table)
 
 
 def _weights(weights: str, log_probabilities: np.ndarray) -> np.ndarray | None:

@@ -240,8 +240,10 @@ def _read_parquet(path: Path) -> Rows:
                 for row in batch.to_pylist():
                     number += 1
                     yield f"{path}, row {number}", _decoded_bytes(row)
-    except (pyarrow.lib.ArrowException, OSError) as error:
-        raise UserError(f"{path}: not a parquet file that can be read ({str(error).splitlines()[0]}).") from None
+    except (pyarrow.lib.ArrowException, OSError, ValueError, OverflowError) as error:
+        # Text that is not UTF-8 and dates that Python does not know, in any column, are told by errors of Python's own.
+        why = next(iter(str(error).splitlines()), type(error).__name__)
+        raise UserError(f"{path}: not a parquet file that can be read ({why}).") from None
 
 
 def _decoded_bytes(row: dict[str, Any]) -> dict[str, Any]:

@@ -1,6 +1,7 @@
 """Combining the members of an ensemble: what each says of an example, how much it counts, and the answer.
 
-Works on log-probabilities `[members, examples, labels]` alone; knows nothing of models.
+Works on log-probabilities `[members, examples, labels]` alone, -inf where an example has fewer candidates than another;
+knows nothing of models.
 """
 
 from __future__ import annotations
@@ -31,12 +32,14 @@ def combine(log_probabilities: np.ndarray, how: str, weights: np.ndarray | None 
         weight = np.repeat(weight[:, None], examples, axis=1)
     weight = np.where(weight.sum(axis=0) > 0, weight, 1.0)
     weight = (weight / weight.sum(axis=0))[:, :, None]
-    if how == "logits":
-        return log_softmax((weight * log_probabilities).sum(axis=0))
+    if how == "logits":  # a member without weight says nothing, not even that a candidate is none of the example's
+        weighed = np.multiply(weight, log_probabilities, out=np.zeros_like(log_probabilities), where=weight > 0)
+        return log_softmax(weighed.sum(axis=0))
     probabilities = np.exp(log_softmax(log_probabilities))
     mean = (weight * probabilities).sum(axis=0)
     if how == "probabilities":
-        return np.log(mean)
+        with np.errstate(divide="ignore"):
+            return np.log(mean)
     votes = np.zeros_like(probabilities)
     np.put_along_axis(votes, probabilities.argmax(axis=2)[:, :, None], 1.0, axis=2)
     return log_softmax(np.log(_ranked((weight * votes).sum(axis=0), mean) + 1e-300))
@@ -65,10 +68,12 @@ def log_softmax(scores: np.ndarray) -> np.ndarray:
 
 
 def confidence_weights(log_probabilities: np.ndarray) -> np.ndarray:
-    """Weights `[members, examples]`: a member counts for 1 - entropy / log(labels) of its answer to an example."""
+    """Weights `[members, examples]`: a member counts for 1 - entropy / log(labels) of its answer to an example, of
+    candidates as many as the example itself has."""
     probabilities = np.exp(log_probabilities)
     entropy = -(probabilities * np.maximum(log_probabilities, -1e30)).sum(axis=2)  # 0 log 0 is 0
-    return np.maximum(1 - entropy / np.log(log_probabilities.shape[2]), 1e-6)
+    candidates = np.maximum(np.isfinite(log_probabilities).sum(axis=2), 2)
+    return np.maximum(1 - entropy / np.log(candidates), 1e-6)
 
 
 def fit_weights(log_probabilities: np.ndarray, gold: np.ndarray | Sequence[int], steps: int = 100) -> np.ndarray:

@@ -13,7 +13,7 @@ from typing import Any
 import yaml
 
 from pet_cli.base.clock import Clock
-from pet_cli.base.files import locked, read_json, remove_partial, write_json, write_text
+from pet_cli.base.files import locked, read_json, read_jsonl, remove_partial, write_json, write_text
 from pet_cli.base.progress import Progress
 from pet_cli.config import found, registry, resolve
 from pet_cli.config.found import Found
@@ -101,7 +101,7 @@ def _claim(folder: Path, mark: str) -> list[dict[str, Any]]:
 
 def _known(path: Path) -> list[dict[str, Any]]:
     try:
-        rows = [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()] if path.is_file() else []
+        rows = read_jsonl(path) if path.is_file() else []
     except (OSError, ValueError) as error:
         raise UserError(f"{path} cannot be read: {error}.") from None
     if not all(isinstance(row, dict) for row in rows):
