@@ -113,6 +113,7 @@ def test_ensembles_and_pet_choose_too(world: World, data: Path, tmp_path: Path) 
         ("scoring=soft", "scoring=soft trains a vector for each label"),
         ("scoring.combine=learned", "scoring.combine=learned trains what words"),
         ("tuning=classifier", "tuning=classifier has no mask"),
+        ("ensemble=pet", "ensemble=pet: a student learns how likely labels are"),
         ("task.candidates=[choice1,choice3]", "no column 'choice3' of task.candidates"),
     ],
 )

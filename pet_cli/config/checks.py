@@ -57,6 +57,11 @@ def check(config: PetConfig, *, learns: bool = True, asks: bool = True) -> None:
             f"ensemble: iPET, which labels texts for its members, is only for task.target=label, not "
             f"{config.task.target}."
         )
+    if config.task.target == "choice" and config.ensemble.distils:
+        raise Unfit(
+            f"ensemble={config.ensemble.name}: a student learns how likely labels are, and the examples of task "
+            f"'{config.task.name}' bring their own candidates; choose another ensemble."
+        )
     if (config.task.candidates is None) == (config.task.target == "choice"):
         raise UserError(
             f"task.candidates={config.task.candidates} with task.target={config.task.target}: a choice names the "
