@@ -129,7 +129,7 @@ SHORT = {
 @pytest.fixture
 def mine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.chdir(tmp_path)
-    return write(tmp_path / "mine", SHORT)
+    return write(tmp_path / "it's mine, [a=b]", SHORT)
 
 
 def write(folder: Path, contents: dict[str, str | bytes]) -> Path:

@@ -81,6 +81,16 @@ def test_hidden_test_labels_are_never_scored(tmp_path: Path) -> None:
         load(TASK, data_of(path=str(tmp_path)), LABELS)
 
 
+def test_the_first_row_of_json_may_lack_the_label(tmp_path: Path) -> None:
+    rows = [{"text": "nobody said"}, {"text": "known", "label": 1}]
+    for name in ("train", "test"):
+        write(tmp_path / f"{name}.jsonl", rows)
+    write(tmp_path / "dev.jsonl", [{"text": "for another end", "label": 1}])
+    loaded = load(TASK, data_of(path=str(tmp_path)), LABELS)
+    assert [(e.row, e.gold) for e in loaded["test"].examples] == [(1, 1)] and len(loaded["validation"]) == 1
+    assert [(e.row, e.gold) for e in loaded["train"].examples] == [(1, 1), (0, None)]
+
+
 BAD = [
     ("test.jsonl", b"", "is empty"),
     ("test.jsonl", b'{"text": "a", "label": 1}\n{"text": "b", "label"\n', "test.jsonl, line 2"),

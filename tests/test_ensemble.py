@@ -266,13 +266,3 @@ def test_distilling_again_trains_no_member_again(in_tmp: Path) -> None:
     times = {path: path.stat().st_mtime_ns for path in Path("p/members").rglob("*")}
     assert main([*own, "hydra.run.dir=p", "resume=true", "ensemble.temperature=4", *SMALL]) == 0
     assert {path: path.stat().st_mtime_ns for path in Path("p/members").rglob("*")} == times
-
-
-def test_overlap_of_unlabeled_and_test_is_counted(in_tmp: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    rows = [{"text": f"a text of number {i}", "label": i % 2} for i in range(30)]
-    Path("d").mkdir()
-    for name, some in (("train", rows[:12]), ("test", rows[12:]), ("unlabeled", rows[20:])):
-        Path(f"d/{name}.jsonl").write_text("".join(json.dumps(row) + "\n" for row in some))
-    own = ["ensemble.seeds=1", "ensemble.student_steps=2", "data.path=d", *SMALL]
-    assert main(["train", "ensemble=pet", *own]) == 0
-    assert "10 of 10 unlabeled texts are also in the test split" in capsys.readouterr().out

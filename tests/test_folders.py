@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from sources import data_of, run_of, task_of
 
 from pet_cli.base import hub
-from pet_cli.config.build import option
+from pet_cli.config.build import option, section
 from pet_cli.data.examples import Split
 from pet_cli.data.fields import text_key
 from pet_cli.data.folders import split_files, stamp
@@ -242,6 +242,12 @@ def test_test_texts_that_were_learned_and_texts_learned_twice_are_said(tmp_path:
     said = notes(Session().splits(config(data=data_of(path=folder(tmp_path, train=train), shots=None))))
     assert "3 of 6 test texts also stand among the training or development examples" in said
     assert "1 of 10 training texts stand there more than once" in said
+    assert "development texts" not in said
+    own = {"path": str(tmp_path), "shots": 3, "dev_shots": 1}
+    write(tmp_path / "train.jsonl", some(8, "same") + [{**row, "text": "same 0"} for row in some(8, "more")])
+    assert "1 of 2 development texts also stand among the training examples" in notes(
+        Session().splits(config(data=data_of(**own, seed=5)))
+    )
     clean = Session().splits(config(data=data_of(path=folder(tmp_path, train=some(9, "train")), shots=None)))
     assert not notes(clean)
 
@@ -276,6 +282,15 @@ def test_unlabeled_texts_are_never_test_texts_and_the_unlabeled_rows_of_train_ar
     assert len(Session().splits(pet(data=data_of(path=str(tmp_path), shots=1, max_unlabeled=4)))["unlabeled"]) == 4
 
 
+def test_unlabeled_texts_that_are_test_texts_are_said_where_they_are_read(tmp_path: Path) -> None:
+    unlabeled = [{"text": " test  1 "}, {"text": "test 2"}, {"text": "other"}]
+    own = data_of(path=folder(tmp_path, unlabeled=unlabeled), shots=2)
+    said = "2 of 3 unlabeled texts are also in the test split"
+    for reads in (pet(data=own), config(data=own, trainer=section("trainer", mlm_alpha=0.1))):
+        assert said in notes(Session().splits(reads))
+    assert said not in notes(Session().splits(config(data=own)))
+
+
 def test_rows_without_text_are_left_out_and_counted_in_every_split(tmp_path: Path) -> None:
     blank = [{"text": None, "label": "no"}, {"text": " ", "label": "yes"}]
     splits = {name: [*blank, *some(4, name)] for name in ("train", "test", "unlabeled", "validation")}
@@ -297,6 +312,9 @@ def test_a_session_never_mixes_what_it_read(tmp_path: Path) -> None:
     for name in ("a", "b", "a"):
         path = folder(tmp_path / name, test=some(4, name))
         assert session.splits(config(data=data_of(path=path, shots=2)))["test"].rows[0]["text"] == f"{name} 0"
+    write(tmp_path / "a" / "test.jsonl", some(4, "changed since"))
+    changed = session.splits(config(data=data_of(path=str(tmp_path / "a"), shots=2)))["test"]
+    assert changed.rows[0]["text"] == "changed since 0"
     rows = [{"x": f"x {i}", "y": f"y {i}", "p": NAMES[i % 2], "q": NAMES[1 - i % 2]} for i in range(12)]
     path = str(write(tmp_path / "all.JSONL", rows))
 

@@ -391,6 +391,12 @@ def test_bart_says_when_its_positions_run_out(_loaded: Callable[[str], LanguageM
         said(learner_of(lm, words, source="{text} It was {mask}."), [{"text": "a long story " * 80}])
 
 
+def test_a_word_longer_than_the_room_for_it_is_refused(_loaded: Callable[[str], LanguageModel]) -> None:
+    for kind in ("gpt2", "t5"):
+        with pytest.raises(UserError, match=rf"is \d+ tokens for this model, and {ROOM} are the most"):
+            learner_of(_loaded(kind), ["good", "qzxjkvwq" * 9])
+
+
 def test_a_tokenizer_without_padding_pads_with_the_end_of_text(_loaded: Callable[[str], LanguageModel]) -> None:
     lm = _loaded("gpt2")
     assert lm.tokenizer.pad_token_id is None

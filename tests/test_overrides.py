@@ -150,6 +150,9 @@ REFUSED: list[tuple[tuple[str, ...], str]] = [
     (("tuning=prefix", "tuning.length=0"), "tuning.length=0"),
     (("tuning=lora", "tuning.rank=0"), "tuning.rank=0"),
     (("tuning=lora", "tuning.alpha=nan"), "tuning.alpha=nan"),
+    (("tuning=lora", "tuning.targets=5"), "tuning.targets=5: null, linear, or ends of module names"),
+    (("tuning=lora", "tuning.targets=[query,1]"), "tuning.targets=['query', 1]"),
+    (("tuning=lora", "tuning.targets=[]"), "tuning.targets=[]"),
     (("tuning.rank=2",), "tuning=lora"),
     (("tuning.epohs=2",), "'tuning.epochs'"),
     (("tuning.most_epochs=0",), "tuning.most_epochs=0"),
@@ -221,6 +224,7 @@ def test_a_sweep_over_mappings_lists_and_templates_has_each_combination() -> Non
         "tuning.init=random",
         "tuning.init=vocab",
     }
+    assert prepare(["-m", "seed=1,2", "hydra.sweep.dir=a,b"])[1:] == ["seed=1,2", "hydra.sweep.dir='a,b'"]
     two = combined([one for one in given if one[:4] in ("verb", "temp")])
     with hydra.initialize_config_dir(version_base="1.3", config_dir=str(files.conf_dir())):
         found = [typed(composed(run)) for run in two]

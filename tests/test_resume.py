@@ -161,6 +161,19 @@ def test_a_run_made_anew_leaves_nothing_of_what_its_folder_held(in_tmp: Path) ->
         assert contents(in_tmp / "r") == {**contents(in_tmp / place), "notes.txt": b"mine"}
 
 
+@pytest.mark.parametrize("own", [(), ("ensemble=patterns", "ensemble.patterns=[p0]")])
+def test_a_model_that_was_not_kept_is_trained_again_where_it_is_asked_for(own: tuple[str, ...], in_tmp: Path) -> None:
+    run = ["train", "hydra.run.dir=r", "save_model=never", "baseline=false", *SMALL, *own]
+    assert main(run) == 0
+    before = contents(in_tmp / "r")
+    run[2] = "save_model=always"
+    assert main([*run, "resume=true"]) == 0
+    [kept] = (in_tmp / "r").rglob("model.safetensors")
+    made, after = kept.stat().st_mtime_ns, contents(in_tmp / "r")
+    assert all(after[name] == before[name] for name in before if name != "state.json")  # it tells how it was asked
+    assert main([*run, "resume=true"]) == 0 and kept.stat().st_mtime_ns == made
+
+
 @pytest.mark.slow
 def test_a_run_that_was_cut_short_stands_beside_its_like(in_tmp: Path) -> None:
     assert main(["train", "-m", "pattern=p0,p1", "seed=1,2", "hydra.sweep.dir=s", *SMALL]) == 0

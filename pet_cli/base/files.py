@@ -97,10 +97,8 @@ def _one_line(path: Path) -> Iterator[None]:
 def _is_about(told: str, path: Path) -> bool:
     """Whether a name that the system tells is in the way of writing `path`: it, or what it links to, lies beside or
     below it."""
-    name, places = Path(os.path.abspath(told)), (os.path.abspath(path), os.path.realpath(path))
-    return any(
-        name.is_relative_to(folder) or folder.is_relative_to(name) for folder in (Path(own).parent for own in places)
-    )
+    name, folders = Path(told).absolute(), (path.absolute().parent, Path(os.path.realpath(path)).parent)
+    return any(name.is_relative_to(folder) or folder.is_relative_to(name) for folder in folders)
 
 
 def _through(path: Path) -> bool:
@@ -186,7 +184,7 @@ def read_json(path: Path) -> Any:
 
 
 def read_jsonl(path: Path) -> list[Any]:
-    """What `write_jsonl` wrote. A line ends at its line feed alone: a text may hold what else Unicode calls a line's end.
+    """What `write_jsonl` wrote. A line ends at a line feed alone: a text may hold other ends of lines of Unicode's.
 
     Raises:
         OSError, ValueError: the file is missing or damaged.

@@ -19,7 +19,7 @@ from hydra.errors import (
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
-from pet_cli.commands.overrides import decoded, prepare
+from pet_cli.commands.overrides import decoded, prepare, quoted
 from pet_cli.config import files as conf_files
 from pet_cli.config import registry
 from pet_cli.config.bounds import Settings, refused
@@ -52,7 +52,7 @@ def compose(
     if flags:
         raise UserError(f"{flags[0]}: unknown flag.")
     own = conf_files.folders(config_dir)[:-1]
-    search = [f"hydra.searchpath=['file://{folder.absolute()}']" for folder in own]
+    search = [f"hydra.searchpath=[{quoted(f'file://{folder.absolute()}')}]" for folder in own]
     prepared = prepare(overrides)
     check_files(prepared, config_dir)
     with hydra.initialize_config_dir(version_base="1.3", config_dir=str(conf_files.conf_dir())):

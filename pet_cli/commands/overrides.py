@@ -156,18 +156,18 @@ def quote(override: str, sweeping: bool = False) -> str:
         return f"{key}={value}"
     if not name.startswith("hydra."):
         value = re.sub(r"(\\*)\$\{", lambda match: match[1] * 2 + "\\${", value)  # a dollar sign, no interpolation
-    quoted = value[0] in "'\"" and _parses(f"{name}={value}")
+    as_it_is = value[0] in "'\"" and _parses(f"{name}={value}")
     if name in MAPPINGS and value[0] == "{":
         parts = _parts(value) if sweeping else [value]
-        return f"{key}={','.join(map(_quoted, parts))}"
-    if quoted:
+        return f"{key}={','.join(map(quoted, parts))}"
+    if as_it_is:
         return f"{key}={value}"
     if name == "template":
-        return f"{key}={_quoted(value)}"
+        return f"{key}={quoted(value)}"
     if name in texts() or name in _PATHS:
         if sweeping and _FUNCTION.match(value) and _parses(f"{name}={value}"):
             return f"{key}={value}"
-        several = sweeping and "," in value and not Path(value).expanduser().exists()
+        several = sweeping and "," in value and name[:6] != "hydra." and not Path(value).expanduser().exists()
         parts = [part.strip() for part in value.split(",") if part.strip()] if several else [value]
         if name in _PATHS:
             parts = [str(Path(part).expanduser()) if part.startswith("~") else part for part in parts]
@@ -177,7 +177,7 @@ def quote(override: str, sweeping: bool = False) -> str:
         return f"{key}={value}"
     if value[0] in "[{" and name not in _LISTS:
         return f"{key}={value}"  # a list or mapping with a mistake: Hydra says where
-    return f"{key}={_quoted(value)}"
+    return f"{key}={quoted(value)}"
 
 
 def value_of(key: str, text: str) -> Any:
@@ -284,7 +284,8 @@ def _parts(value: str) -> list[str]:
     return [part.strip() for part in [*parts, value[start:]] if part.strip()]
 
 
-def _quoted(value: str) -> str:
+def quoted(value: str) -> str:
+    """A value that Hydra reads as this very text."""
     value = re.sub(r"(\\*)'", r"\1\1\\'", value)
     value = re.sub(r"(\\+)$", r"\1\1", value)
     return f"'{value}'"
@@ -293,7 +294,7 @@ def _quoted(value: str) -> str:
 def _as_text(value: str) -> str:
     """A value that Hydra reads as this very text, quoted where it would read another; null stays null."""
     override = _parse(f"key={value}")
-    return value if value == "null" or (override is not None and override.value() == value) else _quoted(value)
+    return value if value == "null" or (override is not None and override.value() == value) else quoted(value)
 
 
 def _parses(override: str) -> bool:

@@ -30,6 +30,7 @@ from pet_cli.errors import Unfit, UserError
 from pet_cli.results import summary
 from pet_cli.results.left_out import LeftOut
 from pet_cli.runs import states, store
+from pet_cli.runs.saved import lacks_model
 from pet_cli.tasks.metrics import score, title
 
 _FIRST_KEYS = ("rung", "pattern", "verbalizer", "tuning", "ensemble", "model", "data.shots", "seed", "task")
@@ -253,10 +254,11 @@ def _claim(config: PetConfig, out: Path, overrides: list[str], sweeping: bool) -
         if not sweeping:
             raise UserError(f"{out}: {where} is at work on this run. Wait for it, or give another folder.")
         return f"running elsewhere, {where}"
-    if config.resume and states.finished(state, config):
+    finished = config.resume and states.finished(state, config)
+    if finished and not lacks_model(out, config):
         states.accept(out)
         return _DONE
-    if config.resume and state.get("status") == "done" and not states.reusable(state, config):
+    if config.resume and state.get("status") == "done" and not finished and not states.reusable(state, config):
         why = states.difference(out, state, config)
         raise UserError(f"{out} holds another finished run ({why}); give another folder.")
     if not (config.resume and state) and not is_empty(out):

@@ -25,6 +25,8 @@ class MethodSettings(Settings):
     """Whether template and label words mean something to it."""
     trains: ClassVar[bool] = True
     """Whether anything is learned from labeled examples; where it tunes, tuning and scoring say so."""
+    changes_model: ClassVar[bool] = False
+    """Whether training changes the language model itself; where it tunes, tuning says so."""
     asks_pairs: ClassVar[bool] = False
     """Whether its model is one with a head over pairs of texts."""
     uses_torch: ClassVar[bool] = True
@@ -125,6 +127,7 @@ class SetfitSettings(MethodSettings):
     """An encoder trained on pairs of texts, with a linear model on its vectors."""
 
     era = "pretraining"
+    changes_model = True
     pooling: str = one_of("mean", "cls")
     normalise: bool
     pairs: int = bounded(1)

@@ -215,6 +215,15 @@ class LoraTuning(FrozenTuning):
     alpha: float = bounded(0, 1e6, above=True)
     targets: Any  # null, linear, or ends of module names
 
+    def check(self, key: str = "") -> None:
+        super().check(key)
+        given = [self.targets] if isinstance(self.targets, str) else self.targets
+        named = isinstance(given, (list, tuple)) and given and all(isinstance(one, str) and one for one in given)
+        if self.targets is not None and not named:
+            raise UserError(
+                f"{key}.targets={self.targets}: null, linear, or ends of module names, such as [query,value]."
+            )
+
 
 @dataclass(kw_only=True)
 class BitfitTuning(FrozenTuning):

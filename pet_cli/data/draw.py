@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import replace
 
 from pet_cli.config import resolve
@@ -29,15 +29,21 @@ def draw(config: PetConfig, splits: Mapping[str, Split]) -> dict[str, Split]:
     weighted = config.ensemble.weighing == "dev" or resolve.weighing(config) is not None
     if "train" in splits and (weighted or not untrained):
         drawn["train"], drawn["dev"] = _sample(config, splits)
-        drawn["test"] = _with_leaks(drawn["test"], (*drawn["train"].examples, *drawn["dev"].examples))
+        learned = Split("learned", (*drawn["train"].examples, *drawn["dev"].examples))
+        drawn["test"] = _with_overlap(
+            drawn["test"], learned, "test texts also stand among the training or development examples"
+        )
+        drawn["dev"] = _with_overlap(
+            drawn["dev"], drawn["train"], "development texts also stand among the training examples"
+        )
     elif not untrained and wanted.shots != 0:
         raise UserError("There is no training split; a file named train is needed, or tuning=zero_shot.")
-    if isinstance(config.ensemble, PetEnsemble) or config.method.reads_unlabeled or config.trainer.mlm_alpha > 0:
-        unlabeled = _unlabeled(config, splits, drawn)
-    else:
-        unlabeled = splits.get("unlabeled")
+    reads = isinstance(config.ensemble, PetEnsemble) or config.method.reads_unlabeled or config.trainer.mlm_alpha > 0
+    unlabeled = _unlabeled(config, splits, drawn) if reads else splits.get("unlabeled")
     if unlabeled:
-        drawn["unlabeled"] = _few(config, unlabeled)
+        few = drawn["unlabeled"] = _few(config, unlabeled)
+        if reads:
+            drawn["unlabeled"] = _with_overlap(few, drawn["test"], "unlabeled texts are also in the test split")
     return drawn
 
 
@@ -119,12 +125,11 @@ def _sample(config: PetConfig, splits: Mapping[str, Split]) -> tuple[Split, Spli
     return Split("train", tuple(train), notes=tuple(about_train)), Split("dev", tuple(dev), notes=tuple(about_dev))
 
 
-def _with_leaks(test: Split, learned: Sequence[Example]) -> Split:
-    """The test split with a note where its texts were learned from."""
-    known = {text_key(example.fields) for example in learned}
-    same = sum(text_key(example.fields) in known for example in test.examples)
-    note = (f"{same} of {len(test)} test texts also stand among the training or development examples",) if same else ()
-    return Split(test.name, test.examples, notes=test.notes + note)
+def _with_overlap(split: Split, other: Split, what: str) -> Split:
+    """A split with a note where its texts are those of another: how many of them, and `what`."""
+    known = {text_key(example.fields) for example in other.examples}
+    same = sum(text_key(example.fields) in known for example in split.examples)
+    return replace(split, notes=(*split.notes, f"{same} of {len(split)} {what}")) if same else split
 
 
 def _few(config: PetConfig, unlabeled: Split) -> Split:

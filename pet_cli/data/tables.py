@@ -92,11 +92,15 @@ def read_table(
     """
     table = Table(name, source)
     reader = FieldReader(task, data)
+    wanted = [] if name == "unlabeled" else _label_columns(task, data, hub)
     column: str | None = None
+    first: Mapping[str, Any] = {}
     for number, (place, row) in enumerate(flat(task.reader, rows)):
         if number == 0:
             reader.check(row, source)
-            column = None if name == "unlabeled" else _label_column(name, row, source, task, data, hub)
+            first = row
+        if column is None:  # in JSON a row without a label may lack the column
+            column = next((one for one in wanted if one in row), None)
         table.total += 1
         fields = reader.read(row, place)
         if not has_text(fields):
@@ -109,6 +113,11 @@ def read_table(
         table.rows.append(Row(number, place, fields, value, own, _group(row, task, place)))
     if not table.total:
         raise UserError(f"{source} has no rows.")
+    if wanted and column is None and name != "test":
+        raise UserError(
+            f"{source}: no label column '{wanted[0]}'; there are {choices(first)}."
+            f"{headless(first) or nearest(wanted[0], first)} Name it: data.label=COLUMN."
+        )
     if not table.rows:
         raise UserError(f"{source}: no row has any text in {choices(reader.fields)}.")
     return table
@@ -157,18 +166,10 @@ def _group(row: Mapping[str, Any], task: TaskConfig, place: str) -> str | None:
     return "/".join(spelled(value) for _, value in found)
 
 
-def _label_column(
-    split: str, row: Mapping[str, Any], source: str, task: TaskConfig, data: DataConfig, hub: bool
-) -> str | None:
-    own = task.source.label if hub and task.source.label is not None else task.label
-    column = data.label or own
-    if column in row:
-        return column
-    if not hub and data.label is None and task.source.label in row:
-        return task.source.label  # a file in the hub's own format
-    if split == "test":
-        return None
-    raise UserError(
-        f"{source}: no label column '{column}'; there are {choices(row)}.{headless(row) or nearest(column, row)} "
-        "Name it: data.label=COLUMN."
-    )
+def _label_columns(task: TaskConfig, data: DataConfig, hub: bool) -> list[str]:
+    """The columns of which the first that is there holds the labels."""
+    theirs = task.source.label
+    found = [data.label or (theirs if hub and theirs is not None else task.label)]
+    if not hub and data.label is None and theirs is not None:
+        found.append(theirs)  # a file in the hub's own format
+    return found

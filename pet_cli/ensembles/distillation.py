@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import random
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 
 import numpy as np
@@ -23,13 +23,6 @@ from pet_cli.ensembles.members import EnsembleRun, MemberResult, ensemble_scores
 from pet_cli.errors import UserError
 from pet_cli.methods.prompted import PromptMethod
 from pet_cli.runs import store
-
-
-def overlap_notes(splits: Mapping[str, Split]) -> list[str]:
-    """A warning where unlabeled texts are test texts."""
-    test = {tuple(example.fields.values()) for example in splits["test"].examples}
-    same = sum(tuple(example.fields.values()) in test for example in splits["unlabeled"].examples)
-    return [f"{same} of {len(splits['unlabeled'])} unlabeled texts are also in the test split"] if same else []
 
 
 def write_soft_labels(run: EnsembleRun, scores: np.ndarray) -> None:

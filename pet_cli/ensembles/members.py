@@ -33,6 +33,7 @@ from pet_cli.methods.base import Context
 from pet_cli.methods.prompted import Auxiliary, PromptMethod, build_learner, to_learn, with_saved_model
 from pet_cli.runs import states, store
 from pet_cli.runs.outcome import outcome_of, predictions, score
+from pet_cli.runs.saved import lacks_model
 from pet_cli.tasks.metrics import values
 from pet_cli.tuning import Learner, PromptLearner
 
@@ -150,7 +151,7 @@ def run_member(
     """
     key = member_key(run, member, splits)
     finished = _finished(member, weight, folder, key)
-    if finished is not None:
+    if finished is not None and not lacks_model(folder, member.config):
         return finished
     store.clear(folder, "state.json")
     if run.config.ensemble.average == "weights" and run.config.ensemble.seeds > 1:

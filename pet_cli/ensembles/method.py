@@ -19,7 +19,6 @@ from pet_cli.ensembles.distillation import (
     check_growth,
     distil,
     next_generation,
-    overlap_notes,
     student_config,
     write_soft_labels,
 )
@@ -233,8 +232,3 @@ class PetMethod(EnsembleMethod):
         rows = member_rows(results, member_weights(self.config, results, splits, "test"))
         metrics = judged(self.config, splits["test"], scores)
         return metrics | {"members": rows, "members_score": spread_of(rows)}
-
-    def notes(self) -> list[str]:
-        if self.run is None:
-            return []
-        return super().notes() + (overlap_notes(self.run.splits) if "test" in self.run.splits else [])

@@ -30,10 +30,12 @@ class Tokenized:
 
     Attributes:
         single_token_words: whether its label words are one token each, as in a masked LM.
+        room: the most tokens of an answer.
     """
 
     tokenizer: Any
     single_token_words: bool
+    room: int
 
 
 class LanguageModel(ABC):

@@ -164,13 +164,13 @@ def load_pairs(
 def tokenized(name: str, revision: str | None = None, trust_remote_code: bool = False) -> Tokenized | None:
     """A model's tokenizer alone, without its weights; None where it is not on this machine or cannot be read."""
     if name in ("random", "embedded"):
-        return Tokenized(_tokenizer(name, str(places.EMBEDDED), {}), True)
+        return Tokenized(_tokenizer(name, str(places.EMBEDDED), {}), True, MaskedLM.room)
     folder = places.folder_of(name)
     options: dict[str, Any] = {"revision": revision, "trust_remote_code": trust_remote_code, "local_files_only": True}
     try:
         source = str(folder or name)
         family = _family(name, _config(name, source, options), trust_remote_code)
-        return Tokenized(_tokenizer(name, source, options), family.cls.single_token_words)
+        return Tokenized(_tokenizer(name, source, options), family.cls.single_token_words, family.cls.room)
     except UserError:  # said when the model is loaded
         return None
 

@@ -1,4 +1,4 @@
-"""A finished run's folder, read again: its configuration."""
+"""A finished run's folder, read again: its configuration, and whether it kept its model."""
 
 from __future__ import annotations
 
@@ -32,3 +32,19 @@ def saved_config(folder: Path) -> PetConfig:
         return typed(values)
     except (UserError, KeyError, TypeError) as error:
         raise UserError(f"{folder}/config.yaml is damaged or of another version: {error}") from None
+
+
+def lacks_model(folder: Path, config: PetConfig) -> bool:
+    """Whether `save_model=always` asks for a trained language model that a finished run did not keep."""
+    ensemble = config.ensemble
+    tuning = ensemble.student_tuning if ensemble.distils else config.tuning
+    changes_model = tuning.changes_model if config.method.tunes else config.method.changes_model
+    if config.save_model != "always" or not changes_model:
+        return False
+    if ensemble.distils:
+        places = [folder / "student"]
+    elif ensemble.several and ensemble.models == "separate":
+        places = sorted((folder / "members").glob("*"))
+    else:
+        places = [folder]
+    return not all((place / "model").is_dir() for place in places)

@@ -145,5 +145,6 @@ class Session:
         path = data.source_path(config.task, config.data)
         if path is None or path.is_dir():
             del reads["seed"], reads["test_fraction"]  # of a single file that is divided
-        source = json.dumps([asdict(config.task), reads, labels, scored], default=str)
+        stamp = data.stamp(config.task, config.data, scored=scored)
+        source = json.dumps([asdict(config.task), reads, labels, scored, stamp], default=str)
         return self._data.get(source, lambda: data.load(config.task, config.data, labels, scored=scored))

@@ -69,8 +69,8 @@ def label_answers(lm: LanguageModel | Tokenized, verbalizer: Verbalizer, mask_wi
     """The token ids of each label word, in the order of `verbalizer.flat`.
 
     Raises:
-        UserError: a word that is several tokens where one is needed, or is unknown to the tokenizer, or is the same
-            tokens as another.
+        UserError: a word that is several tokens where one is needed, or more than the model has room for, or is
+            unknown to the tokenizer, or is the same tokens as another.
     """
     tokenizer = lm.tokenizer
     found: list[tuple[int, ...]] = []
@@ -85,6 +85,11 @@ def label_answers(lm: LanguageModel | Tokenized, verbalizer: Verbalizer, mask_wi
             raise UserError(
                 f"verbalizer: '{word}' is {len(pieces)} tokens for this model ({shown}); a label word must be one. "
                 "Choose another word."
+            )
+        if len(pieces) > lm.room and verbalizer.asks_words:
+            raise UserError(
+                f"verbalizer: '{word[:60]}' is {len(pieces)} tokens for this model, and {lm.room} are the most. "
+                "Choose a shorter one."
             )
         if pieces in found:
             other = verbalizer.flat[found.index(pieces)]
