@@ -75,6 +75,7 @@ def test_swap_and_substitute() -> None:
         ("{text} | It was {mask}.", ["It was {mask}. {text}"]),
         ("{mask}: {a} {b}", ["{a} {b} {mask}:"]),
         ("{a}? {mask}, {b}", []),
+        ("It was {mask}.", []),
     ],
 )
 def test_the_cloze_turns_round_the_texts(line: str, expected: list[str]) -> None:

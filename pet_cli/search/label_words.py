@@ -164,8 +164,8 @@ def owned(worth: Tensor) -> list[list[int]]:
     Args:
         worth: `[labels, words]`; -inf where a word does not stand for a label.
     """
-    best, owner = worth.max(dim=0)
-    owner = owner.masked_fill(best.isneginf(), -1)
+    best, places = worth.max(dim=0)
+    owner = places.masked_fill(best.isneginf(), -1).tolist()
     orders = worth.argsort(dim=1, descending=True, stable=True).tolist()
     return [[place for place in order if owner[place] == label] for label, order in enumerate(orders)]
 

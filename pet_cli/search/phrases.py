@@ -106,8 +106,11 @@ def swapped(some: Sequence[Atom], one: Span, other: Span) -> str:
 
 
 def turned(some: Sequence[Atom], space: str) -> Iterator[str]:
-    """The cloze in front of the texts where it stood behind them, or the other way round; none where it is between."""
+    """The cloze in front of the texts where it stood behind them, or the other way round; none where it is between, or
+    where there are no texts."""
     fields = [place for place, atom in enumerate(some) if isinstance(atom.part, Field)]
+    if not fields:
+        return
     mask = next(place for place, atom in enumerate(some) if isinstance(atom.part, Mask))
     own = [atom for atom in some if not isinstance(atom.part, Border)]
     first, last = own.index(some[fields[0]]), own.index(some[fields[-1]]) + 1

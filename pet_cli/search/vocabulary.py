@@ -59,7 +59,8 @@ def of_words(tokenizer: Any, space: bool, words: Sequence[str]) -> Vocabulary:
     for word, ids in zip(words, all_word_ids(tokenizer, words, space), strict=True):
         if len(ids) == 1 and ids[0] not in others:
             found.setdefault(ids[0], word)
-    left = [word for word in words if word not in set(found.values())]
+    kept = set(found.values())
+    left = [word for word in words if word not in kept]
     note = f"{len(found)} of the {len(words)} words of search.words are one token of this model" if left else ""
     return Vocabulary(tuple(found.values()), tuple(found), f"{note}; left out: {_some(left)}" if left else "")
 
