@@ -19,6 +19,7 @@ from pet_cli.config.resolve import labels as labels_of
 from pet_cli.data.examples import Split
 from pet_cli.data.load import load
 from pet_cli.errors import UserError
+from pet_cli.runs.states import fingerprint
 from pet_cli.verbalizers.words import parse_words
 
 MOODS = ["negative", "neutral", "positive"]
@@ -276,6 +277,10 @@ def test_a_verbalizers_bare_yes_and_no_are_turned_back() -> None:
     words = yaml.safe_load('{yes: "Yes", no: "No"}')
     assert list(parse_words(words, ["no", "yes"])) == ["no", "yes"]
     assert parse_words(words, ["no", "yes"])["yes"] == {"Yes": 1.0}
+    task = task_of(labels=["no", "yes", "maybe"], values={0: "no", "m": "maybe"})
+    more = run_of(task=task, verbalizer={**words, "maybe": "Maybe"})  # keys of several types, which have no order
+    other = run_of(task=task, verbalizer={"maybe": "Maybe", **words})
+    assert fingerprint(more) == fingerprint(other) != fingerprint(run_of(task=task, verbalizer=words))
     assert parse_words({1.0: "bad", 5: "good"}, ["1", "5"])["5"] == {"good": 1.0}
     with pytest.raises(UserError, match="unknown label 'true'"):
         parse_words(words, ["a", "b"])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import math
 import re
 from typing import Any
@@ -44,3 +45,12 @@ def is_missing(value: Any) -> bool:
     if not isinstance(value, float) and hasattr(value, "item"):
         value = value.item()
     return isinstance(value, float) and math.isnan(value)
+
+
+def canonical(values: Any) -> str:
+    """Values as JSON, the same for equal ones whatever the order of their keys.
+
+    Keys are text as JSON writes them: YAML reads those of `{yes: …, no: …, maybe: …}` as values of several types, which
+    have no order.
+    """
+    return json.dumps(json.loads(json.dumps(values, default=str)), sort_keys=True)

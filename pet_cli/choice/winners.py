@@ -6,7 +6,6 @@ whatever `choice.within` names. No test label and no score on the test examples 
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,6 +14,7 @@ from typing import Any
 import numpy as np
 
 from pet_cli.base.files import read_json, read_jsonl, write_json
+from pet_cli.base.values import canonical
 from pet_cli.choice import scores
 from pet_cli.config import resolve
 from pet_cli.config.choice import RULES, selected, within
@@ -58,7 +58,7 @@ def check_sweep(configs: Sequence[PetConfig]) -> None:
     for key in within(asked[0]):
         if key not in (known := _keys(plain[0])):
             raise UserError(f"choice.within: there is no key '{key}'.{nearest(key, known)}")
-    marks = [_mark(given(one, within(asked[0]))) for one in plain]
+    marks = [canonical(given(one, within(asked[0]))) for one in plain]
     if len(set(marks)) == len(marks):
         what = "one run has" if len(marks) == 1 else "runs that differ only in task, data and seeds have"
         also = f" (or in choice.within={','.join(within(asked[0]))})" if within(asked[0]) and len(marks) > 1 else ""
@@ -77,17 +77,13 @@ def _keys(values: Mapping[str, Any], prefix: str = "") -> list[str]:
     return found
 
 
-def _mark(values: Mapping[str, Any]) -> str:
-    return json.dumps(values, sort_keys=True, default=str)
-
-
 def groups(folders: Iterable[Path], within: Sequence[str]) -> list[Group]:
     """Finished runs by what is given, in the order of their first run."""
     found: dict[str, Group] = {}
     for folder in folders:
         own = given(read_config(folder), within)
-        before = found.get(_mark(own), Group(own, ()))
-        found[_mark(own)] = Group(own, (*before.folders, folder))
+        before = found.get(canonical(own), Group(own, ()))
+        found[canonical(own)] = Group(own, (*before.folders, folder))
     return list(found.values())
 
 
@@ -99,7 +95,7 @@ def choose(folder: Path, select: Sequence[str], within: Sequence[str]) -> dict[s
     """
     done = [one for one in summary.run_folders(folder) if states.read(one).get("status") == "done"]
     found = groups(done, within)
-    varied = [key for key in _all_keys(found) if len({_mark({key: one.given.get(key)}) for one in found}) > 1]
+    varied = [key for key in _all_keys(found) if len({canonical({key: one.given.get(key)}) for one in found}) > 1]
     said = {
         "rules": {name: f"{RULES[name].says}; the {'lowest' if RULES[name].lowest else 'highest'}" for name in select},
         "within": list(within),

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import functools
-import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from pet_cli.base.files import read_json
+from pet_cli.base.values import canonical
 from pet_cli.config import registry
 from pet_cli.errors import UserError
 from pet_cli.report.predictions import Predictions, read_predictions
@@ -84,7 +84,7 @@ class Run:
         source = () if summary.select(self.config, "data.path") else ("hub", "config", "revision", "path")
         keys = (*DATASET, *(f"task.source.{key}" for key in source))
         own = [summary.select(self.config, key) or None for key in keys]
-        return tuple(json.dumps(value, sort_keys=True, default=str) for value in own)
+        return tuple(map(canonical, own))
 
     @functools.cached_property
     def predictions(self) -> Predictions | None:
@@ -214,7 +214,7 @@ def _read(folders: Sequence[Path]) -> Study:
             unfinished[folder.name] = f"{state['status']}. {state.get('error') or ''}".strip()
             continue
         decides = {key: value for key, value in files[folder][0].items() if key not in states.LEFT_OUT}
-        mark = json.dumps(_said(decides), sort_keys=True, default=str)
+        mark = canonical(_said(decides))
         if mark in seen:
             repeats += 1
             continue

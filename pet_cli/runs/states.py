@@ -17,6 +17,7 @@ from typing import Any
 import yaml
 
 from pet_cli.base.files import read_json, write_json
+from pet_cli.base.values import canonical
 from pet_cli.config.schema import PetConfig
 from pet_cli.data import load as data
 from pet_cli.errors import UserError
@@ -92,7 +93,7 @@ def fingerprint(config: PetConfig, *, members_only: bool = False) -> str:
         values["ensemble"] = {k: v for k, v in values["ensemble"].items() if k not in _AFTER_MEMBERS}
     if stamp := file_stamp(config):
         values["file"] = stamp
-    text = json.dumps([values, model_stamp(config), __version__], sort_keys=True, default=str)
+    text = canonical([values, model_stamp(config), __version__])
     return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 

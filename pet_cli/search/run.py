@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import json
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict
@@ -15,6 +14,7 @@ import yaml
 from pet_cli.base.clock import Clock
 from pet_cli.base.files import locked, read_json, read_jsonl, remove_partial, write_json, write_text
 from pet_cli.base.progress import Progress
+from pet_cli.base.values import canonical
 from pet_cli.config import found, registry, resolve
 from pet_cli.config.found import Found
 from pet_cli.config.schema import PetConfig
@@ -45,7 +45,7 @@ def fingerprint(what: str, config: PetConfig, settings: Settings) -> str:
         *(data.stamp(config.task, config.data, scored=False), __version__, *map(places.stamp, settings.models)),
         *_read_by(settings),
     ]
-    return hashlib.sha256(json.dumps(told, sort_keys=True, default=str).encode()).hexdigest()[:16]
+    return hashlib.sha256(canonical(told).encode()).hexdigest()[:16]
 
 
 def _read_by(settings: Settings) -> list[tuple[str, str | None]]:
