@@ -176,7 +176,7 @@ def own_answers(student: Path, texts: list[str], fill: str, keep: int) -> dict[s
     tokenizer: Any = transformers.AutoTokenizer.from_pretrained(student, local_files_only=True)
     model: Any = transformers.AutoModelForMaskedLM.from_pretrained(student, local_files_only=True).eval()
     most = min(2 * MOST_TOKENS, model.config.max_position_embeddings)
-    parts, room = [], most - len(tokenizer(fill.format(text=""))["input_ids"])
+    parts, room = [], most - len(tokenizer(fill.replace("{text}", ""))["input_ids"])
 
     def cut(text: str) -> str:
         """What of a text has room in the prompt, whose mask may stand behind it."""
@@ -184,7 +184,7 @@ def own_answers(student: Path, texts: list[str], fill: str, keep: int) -> dict[s
         return text if len(ends) <= room else text[: ends[room - 1][1]]
 
     for start in range(0, len(texts), 32):
-        prompts = [fill.format(text=cut(text)) for text in texts[start : start + 32]]
+        prompts = [fill.replace("{text}", cut(text)) for text in texts[start : start + 32]]
         batch = tokenizer(prompts, padding=True, return_tensors="pt")
         with torch.inference_mode():
             parts.append(model(**batch).logits[batch["input_ids"] == tokenizer.mask_token_id].log_softmax(-1))
@@ -203,6 +203,9 @@ def read_kinds(file: Path) -> dict[str, dict[str, Any]]:
         needed = ("files", "fill") if kind.get("own") else ("files", "fill", "ask")
         if lacking := [key for key in needed if not kind.get(key)]:
             raise UserError(f"{file}: {name}: nothing under '{lacking[0]}'")
+        for fill in kind["fill"]:
+            if fill.count(MASK) != 1 or fill.count("{text}") != 1:
+                raise UserError(f"{file}: {name}: '{fill}' needs {{text}} and {MASK}, each once")
     return kinds
 
 

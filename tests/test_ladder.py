@@ -11,6 +11,7 @@ from pet_cli.commands.cli import main
 from pet_cli.commands.compose import compose
 from pet_cli.commands.sweep import combined
 from pet_cli.config import eras, files, registry
+from pet_cli.errors import Unfit
 from pet_cli.report import drawing, envelope, ladder, ladder_plot
 from pet_cli.report.ladder_plot import ALL, Series
 from pet_cli.report.statistics import Estimate
@@ -45,6 +46,12 @@ def test_what_the_command_line_says_of_a_key_takes_the_place_of_the_experiments(
 
 
 # --- what is left out ------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", ["tfidf", "classifier", "ensemble"])
+def test_a_rung_without_masks_is_left_out_where_masked_words_are_to_be_learned(name: str) -> None:
+    with pytest.raises(Unfit, match="mlm_alpha"):
+        compose([f"rung={name}", "trainer.mlm_alpha=0.1"])
 
 
 @pytest.mark.slow

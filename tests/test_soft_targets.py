@@ -136,6 +136,9 @@ def test_what_is_asked_of_a_larger_model_is_what_a_smaller_one_learns_from(tmp_p
     (tmp_path / "prompts.json").write_text(json.dumps({"opinion": {"files": {"text": 10}, "fill": ["[MASK]"]}}))
     assert soft_targets.main(given) == 2
     assert capsys.readouterr().err.endswith("prompts.json: opinion: nothing under 'ask'\n")
+    (tmp_path / "prompts.json").write_text(json.dumps({"opinion": {**ask, "files": {"text": 10}, "fill": ["It was"]}}))
+    assert soft_targets.main(given) == 2
+    assert "opinion: 'It was' needs {text} and [MASK], each once" in capsys.readouterr().err
 
 
 def test_sentences_are_short_and_spelled_as_one_writes() -> None:

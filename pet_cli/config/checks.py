@@ -70,7 +70,7 @@ def check(config: PetConfig, *, learns: bool = True, asks: bool = True) -> None:
     if config.trainer.class_weights != "none" and config.task.target != "label":
         raise UserError(f"trainer.class_weights={config.trainer.class_weights}: only for task.target=label.")
     if config.trainer.mlm_alpha > 0 and (config.ensemble.several or not config.tuning.uses_prompt):
-        raise UserError(
+        raise Unfit(
             "trainer.mlm_alpha: only for a single prompt; PET's members have ensemble.alpha, a classifier has no masks."
         )
     if not config.method.tunes:
@@ -111,7 +111,7 @@ def _check_untuned(config: PetConfig) -> None:
             "leave one of them out."
         )
     if config.trainer.mlm_alpha > 0:
-        raise UserError(f"trainer.mlm_alpha: method={config.method.name} has no masks to fill; leave it at 0.")
+        raise Unfit(f"trainer.mlm_alpha: method={config.method.name} has no masks to fill; leave it at 0.")
     _check_labels(config)
     config.method.check_labels("method", labels(config))
     if isinstance(config.method, NspSettings):
