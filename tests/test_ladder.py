@@ -233,7 +233,8 @@ def test_the_plot_has_every_line_in_its_eras_colour() -> None:
 def test_the_plot_is_drawn_on_a_dark_ground_too() -> None:
     colours = {colour.lower() for colour in (*drawing.DARK, *ladder_plot.HUES.values())}
     series = [Series(era, era, [4, 16], [0.5, 0.6], [0.1, 0.02], [0.02, 40]) for era in eras.ERAS]
-    picture = ladder_plot.ladder("ladder-1", "Caption.", series, 0, "accuracy")
+    picture = ladder_plot.ladder("ladder-1", "Caption.", series, 0, "accuracy", "in all")
+    assert "<!-- training examples in all -->" in picture.svg
     light, dark = picture.svg, picture.dark[0] if picture.dark else ""
     assert all(colour not in dark for colour in colours) and drawing.DARK[drawing.INK] in dark
     assert sum(colour in light for colour in colours) == len(colours) - 1  # of all but a bar's number

@@ -26,6 +26,7 @@ from pet_cli.report.commands import commands
 from pet_cli.report.compare import Verdict, by_setting, differences
 from pet_cli.report.curves import curve_section
 from pet_cli.report.document import Figures, Table
+from pet_cli.report.ladder import leads
 from pet_cli.report.predictions import read_predictions
 from pet_cli.report.runs import read_study
 from pet_cli.report.spread import pooled
@@ -433,6 +434,12 @@ def test_a_learning_curve_says_what_its_shots_count(kind: str, counted: str, tmp
     section = curve_section(study)
     assert section is not None and isinstance(section.blocks[0], Figures)
     assert f"<!-- training examples {counted} (shots) -->" in section.blocks[0].pictures[0].svg
+    folders += [make_run(tmp_path / f"c{shots}", data, 9, shots=shots, tuning="classifier") for shots in (4, 16)]
+    study = read_study(folders)
+    for one in study.runs:
+        assert isinstance(one.metrics, dict)
+        one.metrics["target"] = kind
+    assert f"lead up to 5 examples {counted}, prompts (head) from 5 on" in leads(study)[0]
 
 
 def _break(path: str, text: str) -> Callable[[Path], None]:

@@ -17,6 +17,7 @@ from pet_cli.report.ladder_plot import ALL, Series, ladder
 from pet_cli.report.runs import Run, Study, levels
 from pet_cli.report.statistics import Estimate, estimate
 from pet_cli.report.values import PVP, brief
+from pet_cli.tasks.targets import TARGETS
 
 _WORDS = {
     "features": "features",
@@ -53,12 +54,14 @@ class Climb:
     Attributes:
         prefix: the data set's name, where there are several.
         over: what its means are over, in words.
+        shots: of what so many training examples are drawn, in words behind "examples".
         sizes: training examples of each label, ascending; `ALL` for all, of which `everything` is the number.
         best: the eras' best rungs.
     """
 
     prefix: str
     over: str
+    shots: str
     rungs: Sequence[Rung]
     sizes: Sequence[float]
     everything: float
@@ -79,13 +82,14 @@ def climbs(study: Study) -> list[Climb]:
             prompts = [run for run in runs if run.has_prompt]
             over = wording.together([*(f"{key}s" for key in PVP if len(levels(prompts, key)) > 1), "seeds"])
             best = {era: era_line(rungs, era) for era in here}
-            found.append(Climb(prefix, over, rungs, sizes, everything, best))
+            shots = TARGETS[runs[0].kind].shots.partition(",")[0]
+            found.append(Climb(prefix, over, shots, rungs, sizes, everything, best))
     return found
 
 
 def leads(study: Study) -> list[str]:
     """Who leads at which number of labels, a sentence for each data set with a ladder."""
-    return [one.prefix + sentences(one.best, one.everything)[0] for one in climbs(study)]
+    return [one.prefix + sentences(one.best, one.everything, one.shots)[0] for one in climbs(study)]
 
 
 def ladder_section(study: Study) -> Section | None:
@@ -96,8 +100,8 @@ def ladder_section(study: Study) -> Section | None:
             f"{one.prefix}Mean {study.score_title} over {one.over}, the band is one standard deviation; beside it "
             "seconds of training, a mark for each number of labels."
         )
-        picture = ladder(f"ladder-{number}", caption, _series(one.rungs), one.everything, study.score_title)
-        said = sentences(one.best, one.everything)
+        picture = ladder(f"ladder-{number}", caption, _series(one.rungs), one.everything, study.score_title, one.shots)
+        said = sentences(one.best, one.everything, one.shots)
         blocks += [Figures((picture,)), Bullets(tuple(one.prefix + sentence for sentence in said))]
         blocks += [_era_table(one), _rung_table(one)]
     if not blocks:
@@ -199,11 +203,11 @@ def era_line(rungs: Sequence[Rung], era: str) -> Best:
     return found
 
 
-def sentences(best: Mapping[str, Best], everything: float) -> list[str]:
-    """Who leads at which number of labels, and each two eras against each other."""
+def sentences(best: Mapping[str, Best], everything: float, shots: str = "of each label") -> list[str]:
+    """Who leads at which number of labels, and each two eras against each other; `shots` as `Climb` has it."""
     means = {era: {size: one.mean for size, (_, one) in line.items()} for era, line in best.items()}
     own = stretches(means, everything)
-    found = [_lead(own, best, everything, _apart(own, means, everything))]
+    found = [_lead(own, best, everything, _apart(own, means, everything), shots)]
     eras = list(best)
     for place, first in enumerate(eras):
         found += [_against(first, second, best, everything) for second in eras[place + 1 :]]
@@ -224,7 +228,9 @@ def _apart(own: Sequence[Stretch], lines: Mapping[str, Mapping[float, float]], e
     return found
 
 
-def _lead(own: Sequence[Stretch], best: Mapping[str, Best], everything: float, others: Mapping[float, str]) -> str:
+def _lead(
+    own: Sequence[Stretch], best: Mapping[str, Best], everything: float, others: Mapping[float, str], shots: str
+) -> str:
     """`Prompts (full) lead up to 51 examples of each label, features (tfidf) from there on.`
 
     Args:
@@ -246,7 +252,7 @@ def _lead(own: Sequence[Stretch], best: Mapping[str, Best], everything: float, o
                 f"{who} lead at every number of labels, {_plain(one.start)} to {_plain(one.end)}{end}"
             )
         first, last = place == 0, place == len(own) - 1
-        unit = " examples of each label" if first else ""
+        unit = f" examples {shots}" if first else ""
         where = f"up to {_plain(one.end)}{unit}" if first else f"from {_plain(one.start)}"
         where += " on" if last else "" if first else f" to {_plain(one.end)}"
         parts.append(f"{who}{' lead' if first else ''} {where}")

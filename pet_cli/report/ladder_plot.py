@@ -100,12 +100,15 @@ def apart(wanted: Sequence[float], gap: float, low: float, high: float) -> list[
     return [min(max(value, low), most) + number * gap for number, value in enumerate(free)]
 
 
-def ladder(name: str, caption: str, rungs: Sequence[Series], everything: float, y_label: str) -> Picture:
+def ladder(
+    name: str, caption: str, rungs: Sequence[Series], everything: float, y_label: str, shots: str = "of each label"
+) -> Picture:
     """Draws it.
 
     Args:
         rungs: those of an era beside each other.
         everything: how many examples of each label all are, on the mean.
+        shots: of what so many training examples are drawn, in words behind "examples".
     """
     names, key = drawing.drawable([one.name for one in rungs], "rung")
     sizes = sorted({size for one in rungs for size in one.sizes})
@@ -143,7 +146,7 @@ def ladder(name: str, caption: str, rungs: Sequence[Series], everything: float, 
         for number, one in enumerate(rungs):
             _line(axes, one, at, styles[number], end)
             _name(axes, one, names[number], at, rows[number], end, (end - start) / width)
-        _axes(axes, at, everything, y_label, (0.2 - below) / panel)
+        _axes(axes, at, everything, (f"training examples {shots}", y_label), (0.2 - below) / panel)
         _cost(cost, rungs, rows, axes.get_ylim(), (0.2 - below) / panel)
         _key(figure, rungs, height)
 
@@ -202,14 +205,14 @@ def _name(axes: Axes, one: Series, title: str, at: Mapping[float, float], row: f
     axes.text(text, row, title, color=HUES[one.era], va="center", ha="left", fontsize=8.8, clip_on=False)
 
 
-def _axes(axes: Axes, at: Mapping[float, float], everything: float, y_label: str, title: float) -> None:
+def _axes(axes: Axes, at: Mapping[float, float], everything: float, names: tuple[str, str], title: float) -> None:
     axes.xaxis.set_minor_locator(NullLocator())
     axes.set_xticks(list(at.values()), [f"all\n({everything:,.0f})" if size == ALL else _size(size) for size in at])
     axes.yaxis.set_major_locator(MaxNLocator(7, steps=[1, 2, 5, 10]))
     axes.grid()
-    axes.set_xlabel("training examples of each label")
+    axes.set_xlabel(names[0])
     axes.xaxis.set_label_coords(0.5, title)
-    axes.set_title(y_label, color=drawing.INK, pad=5)
+    axes.set_title(names[1], color=drawing.INK, pad=5)
     axes.tick_params(length=3)
 
 
