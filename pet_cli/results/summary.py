@@ -111,10 +111,10 @@ def _untold(rows: Sequence[Mapping[str, Any]], flat: Sequence[Mapping[str, Any]]
             continue
         own = _leaves(r["config"])
         first = seen.setdefault(tuple(str(line[key]) for key in keys), own)
-        # What one of two does not name may be a key that came with another version.
-        differs = (key for key, value in own.items() if key in first and first[key] != value)
-        if (key := next(differs, None)) is not None:
-            return key
+        for key, value in own.items():
+            # What one of two does not name may be a key that came with another version.
+            if key in first and first[key] != value and str(first[key]) != str(value):
+                return key
     return None
 
 
