@@ -28,7 +28,7 @@ from pet_cli.errors import UserError
 from pet_cli.models.base import LanguageModel
 from pet_cli.models.loading import load
 from pet_cli.prompts.context import ContextEncoder, share
-from pet_cli.prompts.demonstrations import FILE, Demonstration, Demonstrations
+from pet_cli.prompts.demonstrations import FILE, MOST, Demonstration, Demonstrations
 from pet_cli.prompts.encoder import PromptEncoder
 from pet_cli.prompts.template import Template
 from pet_cli.runs import store
@@ -115,6 +115,17 @@ def test_what_a_training_text_is_shown_does_not_give_its_label_away() -> None:
     fewer = Demonstrations(pool[:5], ("good", "bad"), 2)  # three of one label, two of the other
     assert {len(fewer.choose(one.fields, 0, apart=True)) for one in fewer.examples} == {2}
     assert len(fewer.choose({"text": "new"}, 0, apart=True)) == 4
+
+
+def test_a_training_text_that_is_never_shown_has_draws_of_its_own_too(tmp_path: Path) -> None:
+    texts = [{"text": f"text {i}"} for i in range(MOST + 40)]
+    few = [Example(MOST + 40 + i, {"text": f"other {i}"}, 1) for i in range(4)]
+    own = Demonstrations.of([*(Example(i, one, 0) for i, one in enumerate(texts)), *few], ["a", "b"], per_label=2)
+    own.save(tmp_path)
+    for shown in (own, Demonstrations.load(tmp_path, ["a", "b"], ["text"], per_label=2)):
+        beyond = [shown.choose(one, 0, apart=False) for one in texts[MOST:]]
+        new = {shown.choose({"text": f"new {i}"}, 0, apart=False) for i in range(9)}
+        assert len({*beyond}) > 30 and len(new) == 1 and not new & {*beyond}
 
 
 def test_the_nearest_are_of_the_half_most_like_the_text() -> None:

@@ -42,7 +42,7 @@ class Demonstrations:
 
     A text is shown as many of each label, `per_label`, or, where a label has fewer, as many of each label as that one
     has. What a text may not be shown, itself, is missing from its own label alone, so that a training prompt must tell
-    neither how many are left nor which of them a new text would be shown. So one of the examples is shown as many as
+    neither how many are left nor which of them a new text would be shown. So a text of the sample is shown as many as
     any other of them could be, in draws of its own. They stand in rounds of one example of each label, the labels in
     an order drawn for each round.
 
@@ -50,6 +50,7 @@ class Demonstrations:
         nearest: whether only those are drawn from that are among the half of their label most like the text (LM-BFF,
             section 6.2), at least `per_label` of them.
         draws: how many times they are drawn for each text.
+        rest: the marks of the sample's texts that are more than may be shown.
     """
 
     examples: tuple[Demonstration, ...]
@@ -58,6 +59,7 @@ class Demonstrations:
     draws: int = 1
     nearest: bool = False
     seed: int = 0
+    rest: frozenset[str] = frozenset()
 
     @classmethod
     def of(cls, sample: Sequence[Example], labels: Sequence[str], **how: Any) -> Demonstrations:
@@ -67,12 +69,15 @@ class Demonstrations:
             UserError: a label has fewer than `per_label` examples.
         """
         found: list[Demonstration] = []
+        rest: set[str] = set()
         counts = [0] * len(labels)
         for example in sample:
             if isinstance(example.gold, int) and counts[example.gold] < MOST:
                 counts[example.gold] += 1
                 found.append(Demonstration(example.row, example.fields, example.gold))
-        own = cls(tuple(found), tuple(labels), **how)
+            else:
+                rest.add(_mark(text_key(example.fields)))
+        own = cls(tuple(found), tuple(labels), rest=frozenset(rest), **how)
         fewest = min(range(len(labels)), key=counts.__getitem__)
         if counts[fewest] < own.per_label:
             raise UserError(
@@ -85,7 +90,7 @@ class Demonstrations:
     def fingerprint(self) -> str:
         """Identifies what is shown with a text: examples, numbers, seed."""
         own = [[one.row, dict(one.fields), one.label] for one in self.examples]
-        how = [self.labels, self.per_label, self.draws, self.nearest, self.seed]
+        how = [self.labels, self.per_label, self.draws, self.nearest, self.seed, *sorted(self.rest)]
         return hashlib.sha256(json.dumps([own, how]).encode()).hexdigest()[:16]
 
     @cached_property
@@ -119,20 +124,21 @@ class Demonstrations:
 
         Args:
             draw: which of the draws, from 0.
-            apart: whether each text has draws of its own; else a draw is the same for all texts but the examples.
+            apart: whether each text has draws of its own; else a draw is the same for all texts but the sample's.
             likeness: where `nearest`, how like the text each example is, `[examples]`.
         """
         own = text_key(fields)
         itself = self._same.get(own, set())
+        learned = bool(itself) or (bool(self.rest) and _mark(own) in self.rest)
         drawn: list[list[int]] = []
-        text = json.dumps(own) if apart or itself else ""
+        text = json.dumps(own) if apart or learned else ""
         for label, places in enumerate(self._places):
             mine = [place for place in places if place not in itself]
             if likeness is not None:
                 like = likeness[mine]
                 mine = [mine[i] for i in np.argsort(-like, kind="stable")[: max(self.per_label, (len(mine) + 1) // 2)]]
             drawn.append(_sample(mine, self.per_label, f"{self.seed}/{draw}/{label}/{text}"))
-        rounds = min(*map(len, drawn), *([self._left] if itself else []))
+        rounds = min(*map(len, drawn), *([self._left] if learned else []))
         return tuple(
             drawn[label][number]
             for number in range(rounds)
@@ -142,7 +148,8 @@ class Demonstrations:
     def save(self, folder: Path) -> None:
         """Writes the examples, with their row numbers, into a run's folder."""
         rows = [{"row": one.row, "label": self.labels[one.label], "texts": dict(one.fields)} for one in self.examples]
-        write_json(folder / FILE, {"seed": self.seed, "examples": rows})
+        rest = {"rest": sorted(self.rest)} if self.rest else {}
+        write_json(folder / FILE, {"seed": self.seed, "examples": rows, **rest})
 
     @classmethod
     def load(cls, folder: Path, labels: Sequence[str], fields: Sequence[str], **how: Any) -> Demonstrations:
@@ -157,9 +164,15 @@ class Demonstrations:
                 texts = row.get("texts", row)  # a run of a version before had them beside row and label
                 own = {name: str(texts[name]) for name in fields}
                 found.append(Demonstration(int(row["row"]), own, labels.index(row["label"])))
-            return cls(tuple(found), tuple(labels), seed=int(told["seed"]), **how)
+            rest = frozenset(map(str, told.get("rest", ())))
+            return cls(tuple(found), tuple(labels), seed=int(told["seed"]), rest=rest, **how)
         except (AttributeError, KeyError, TypeError, ValueError):
             raise UserError(f"{path} is damaged: it does not tell the examples that were shown.") from None
+
+
+def _mark(key: tuple[str, ...]) -> str:
+    """Identifies a text."""
+    return hashlib.blake2b(json.dumps(key).encode(), digest_size=8).hexdigest()
 
 
 def _sample(places: list[int], count: int, seed: str) -> list[int]:
