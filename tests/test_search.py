@@ -350,6 +350,14 @@ def test_what_is_known_stands_in_the_order_of_asking(world: World, tmp_path: Pat
     assert [one.candidate for one in again.known.values()] == asked
 
 
+def test_what_a_candidate_is_worth_follows_from_the_seed(world: World, tmp_path: Path) -> None:
+    bench = bench_of(world, tmp_path)
+    bench.ways["zero_shot"] = replace(bench.config, scoring=option("scoring", "soft", init="random"))
+    one, other = (Candidate("{text} So {mask}.", ""), Candidate("{text} Now {mask}.", ""))
+    worth = [bench._zero_shot(candidate).scores for candidate in (one, other, one)]
+    assert worth[0] == worth[2] != worth[1]
+
+
 def bench_of(world: World, folder: Path) -> Bench:
     settings = {"model.name": str(world.model("bert")), "data.path": str(DATA / "meals"), "data.shots": 2}
     config = build({"task": "meals", "tuning": "zero_shot"}, {**settings, "device": "cpu"}, str(CONF))

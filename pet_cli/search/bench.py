@@ -14,6 +14,8 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
+import torch
+
 from pet_cli.base.files import write_jsonl
 from pet_cli.config.build import option
 from pet_cli.config.schema import PetConfig
@@ -206,6 +208,7 @@ class Bench:
     def learner(self, candidate: Candidate) -> PromptLearner:
         """What asks the frozen model with a candidate. Raises `UserError` for one that cannot be used."""
         config = candidate.within(self.ways["zero_shot"])
+        torch.manual_seed(config.trainer.seed)  # of label vectors that are drawn (scoring.init=random)
         learner = build_learner(config, self.context.session.language_model(config), self.context.session)
         assert isinstance(learner, PromptLearner)
         return learner
