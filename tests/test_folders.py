@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 from collections.abc import Callable
 from pathlib import Path
@@ -146,6 +147,14 @@ def test_a_file_of_different_texts_is_divided_by_label_as_ever(tmp_path: Path) -
     assert sorted(example.row for example in split.examples) == [1, 6, 8, 12, 15, 17]  # of seed 13, in every version
     other = load(TASK, data_of(path=str(path), test_fraction=0.3, seed=14), NAMES)["test"]
     assert split.fingerprint != other.fingerprint
+
+
+def test_a_question_of_a_file_is_on_one_side(tmp_path: Path) -> None:
+    rows = [{**row, "q": number // 3} for number, row in enumerate(some(21, "t"))]
+    path = write(tmp_path / "all.jsonl", rows)
+    splits = load(dataclasses.replace(TASK, group="q"), data_of(path=str(path)), NAMES)
+    train, test = ({e.group for e in splits[name].examples} for name in ("train", "test"))
+    assert train and test and not train & test and len(train | test) == 7
 
 
 def test_a_file_of_one_text_cannot_be_divided(tmp_path: Path) -> None:

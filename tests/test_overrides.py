@@ -177,6 +177,7 @@ REFUSED: list[tuple[tuple[str, ...], str]] = [
     (("+trainer.foo=1",), "'trainer.foo'"),
     (("trainer={a: b}",), "'trainer.a'"),
     (("task.metrics=[acuracy]",), "accuracy"),
+    (("task.range=5",), "task.range=5: only for task.target=number, not label"),
 ]
 
 

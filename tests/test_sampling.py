@@ -185,6 +185,18 @@ def test_answers_to_questions_are_so_many_in_all_and_a_question_stays_together(s
     assert 0 < len(few) <= 6 and not {e.group for e in few} & {e.group for e in questions() if e not in few}
 
 
+@pytest.mark.parametrize("seed", range(5))
+@pytest.mark.parametrize("shots", [4, None])
+def test_no_question_is_learned_and_held_out(shots: int | None, seed: int) -> None:
+    target = make("label", ["no", "yes"])
+    train, dev = k_shot(questions(), target, shots, seed, 2)
+    assert len(dev) == 2 and len(train) >= 4 and not {e.group for e in train} & {e.group for e in dev}
+    one = of_gold([0, 1, 1], ["q", "q", "q"])
+    with pytest.raises(UserError, match=r"data\.dev_shots=1: 0 training examples are left that belong to no question"):
+        k_shot(one, target, 1, seed, 1)
+    assert k_shot(one, target, 1, seed, 1, take_fewer=True)[1] == []
+
+
 def test_a_question_with_more_answers_than_are_wanted_is_cut() -> None:
     assert len(capped(of_gold([0, 1, 1], ["q", "q", "q"]), 2, seed=1)) == 2
 

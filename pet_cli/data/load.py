@@ -16,7 +16,7 @@ from pathlib import Path
 from pet_cli.config.schema import DataConfig, TaskConfig
 from pet_cli.data import folders, hub
 from pet_cli.data.examples import Example, Split
-from pet_cli.data.fields import text_key
+from pet_cli.data.fields import repeated, text_key
 from pet_cli.data.labels import LabelReader
 from pet_cli.data.rows import kind_of, read_rows
 from pet_cli.data.sampling import ranked
@@ -137,12 +137,12 @@ def _divide(whole: Split, target: Target, data: DataConfig, source: str) -> dict
     """One file as train and test: the share `data.test_fraction` of a seeded order is test, of each label or half of
     the numbers.
 
-    Equal texts go together, with the label of the first of them.
+    Equal texts go together, and what belongs together (the answers to a question), with the label of the first of them.
     """
-    groups: dict[tuple[str, ...], list[Example]] = {}
+    groups: dict[object, list[Example]] = {}
     for example in whole.labeled:
-        groups.setdefault(text_key(example.fields), []).append(example)
-    order = [groups[text_key(first.fields)] for first in ranked([group[0] for group in groups.values()], data.seed)]
+        groups.setdefault(_unit(example), []).append(example)
+    order = [groups[_unit(first)] for first in ranked([group[0] for group in groups.values()], data.seed)]
     test: set[int] = set()
     for places in target.strata([group[0].gold for group in order]).values():
         own = [order[place] for place in places]
@@ -159,12 +159,16 @@ def _divide(whole: Split, target: Target, data: DataConfig, source: str) -> dict
         )
     train = tuple(example for example in whole.examples if example.row not in test)
     notes = whole.notes
-    if twice := len(whole.labeled) - len(groups):
+    if twice := repeated(example.fields for example in whole.labeled):
         notes += (f"{twice} of {len(whole.labeled)} texts stand there again; equal texts are on one side",)
     return {
         "train": Split("train", train, notes=notes),
         "test": Split("test", tuple(example for example in whole.examples if example.row in test)),
     }
+
+
+def _unit(example: Example) -> object:
+    return text_key(example.fields) if example.group is None else example.group
 
 
 def _scored(splits: dict[str, Split], source: str) -> dict[str, Split]:

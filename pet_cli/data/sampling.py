@@ -44,7 +44,7 @@ def k_shot(
     """Draws `shots` training and `dev_shots` further development examples of each stratum (see `strata`).
 
     An example with several labels counts for each of them. `shots=None` takes the rest, though a label may be missing
-    in it.
+    in it. Of what belongs together (the answers to a question) nothing is learned where some of it is for development.
 
     Args:
         take_fewer: takes what there is of a label with too few, instead of raising.
@@ -64,10 +64,21 @@ def k_shot(
                 f"{'' if shots is None else ', data.shots=null the whole split'})."
             )
     train = set() if shots is None else _first(by_stratum.values(), shots, set())
-    dev = _first(by_stratum.values(), dev_shots, train)
+    dev = _first(by_stratum.values(), dev_shots, _together(order, train))
+    if len(dev) < dev_shots and not take_fewer and any(example.group is not None for example in order):
+        raise UserError(
+            f"data.dev_shots={dev_shots}: {len(dev)} training examples are left that belong to no question of the "
+            "training sample (data.fewer=take takes these)."
+        )
     if shots is None:
-        train = {example.row for example in order} - dev
+        train = {example.row for example in order} - _together(order, dev)
     return [e for e in order if e.row in train], [e for e in order if e.row in dev]
+
+
+def _together(examples: Sequence[Example], rows: set[int]) -> set[int]:
+    """Rows, and those that belong together with one of them."""
+    groups = {example.group for example in examples if example.row in rows} - {None}
+    return rows | {example.row for example in examples if example.group in groups}
 
 
 def _first(strata: Iterable[Sequence[Example]], n: int, without: set[int]) -> set[int]:

@@ -291,7 +291,7 @@ def make(kind: str, labels: Sequence[str], bounds: Any = None, threshold: Any = 
     if kind not in TARGETS:
         raise not_allowed("task.target", kind, TARGETS)
     if bounds is not None and kind != "number":
-        raise UserError(f"task.range={list(bounds)}: only for task.target=number, not {kind}.")
+        raise UserError(f"task.range={bounds}: only for task.target=number, not {kind}.")
     if threshold is not None and kind != "labels":
         raise UserError(f"task.threshold={threshold}: only for task.target=labels, not {kind}.")
     named = tuple(labels)
