@@ -16,8 +16,9 @@ from transformers import AutoTokenizer, BertForNextSentencePrediction, BertForSe
 from pet_cli import methods
 from pet_cli.commands.compose import compose
 from pet_cli.config.nsp import bordered
-from pet_cli.data.examples import Split
+from pet_cli.data.examples import Example, Split
 from pet_cli.errors import UserError
+from pet_cli.methods.nsp import NspMethod
 from pet_cli.prompts.template import Template
 
 NAMES = ("entailment", "contradiction", "neutral")
@@ -118,6 +119,23 @@ def test_pairs_are_ranked_and_cut_at_the_prior_on_texts_without_labels(related: 
 )
 def test_a_template_without_a_border_gets_one_before_what_the_mask_belongs_to(template: str, found: str) -> None:
     assert bordered(Template.parse(template)).source == found
+
+
+def test_answers_are_remembered_by_the_size_of_their_batches(related: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Which texts share a batch decides the last digits, so what is remembered must not."""
+    asked: list[int] = []
+
+    def computed(self: NspMethod, template: Template, split: Split) -> tuple[np.ndarray, int]:
+        asked.append(self.config.trainer.eval_batch_size)
+        return np.zeros((len(split), len(NAMES))), 0
+
+    monkeypatch.setattr(NspMethod, "_computed", computed)
+    texts = Split("test", (Example(0, {"first": "the soup", "second": "the tea"}, None),))
+    context = methods.Context()
+    for size in (1, 1, 2):
+        given = ["task=pairs", "method=nsp", f"model.name={related}", SAME, f"trainer.eval_batch_size={size}"]
+        methods.build(compose(given, str(CONF)), context).predict(texts)
+    assert asked == [1, 2]  # each once for all labels
 
 
 def test_a_run_is_saved_asked_and_said_again(world: World, related: Path, tmp_path: Path) -> None:

@@ -129,7 +129,8 @@ class NspMethod(Method):
 
     def _asked(self, template: Template, split: Split) -> np.ndarray:
         """Log-probabilities of the relations, `[examples, relations]`, once in a process for a split that is kept."""
-        key = ("pairs", self.model.identity, template.source, self.max_length, split.fingerprint)
+        how = (template.source, self.max_length, self.config.trainer.eval_batch_size)
+        key = ("pairs", self.model.identity, *how, split.fingerprint)
         found: tuple[np.ndarray, int]
         if split.kept:
             found = self.context.session.memo.get(key, lambda: self._computed(template, split))
