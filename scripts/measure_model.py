@@ -21,6 +21,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from pet_cli.data.rows import read_rows
+from pet_cli.errors import UserError
 
 TASKS = ("sst2", "trec", "ag_news", "reviews")
 TUNINGS = ("zero_shot", "full")  # without labels, and what `pet train` does with them
@@ -84,7 +85,10 @@ def main(argv: Sequence[str] | None = None) -> None:
     sources = {task: REVIEWS if task == "reviews" else args.data / task for task in args.tasks}
     with tempfile.TemporaryDirectory() as folder:
         if args.choose:
-            sources = {task: held_out(source, Path(folder) / "data" / task) for task, source in sources.items()}
+            try:
+                sources = {task: held_out(source, Path(folder) / "data" / task) for task, source in sources.items()}
+            except UserError as error:
+                raise SystemExit(f"measure_model: {error}") from None
         heads = [f"{task}, {number}" for task in args.tasks for number in (0, 16)]
         print(f"| {' | '.join(['model', *heads, 'mean'])} |\n|{'---|' * (len(heads) + 2)}", flush=True)
         for number, model in enumerate(args.models):

@@ -89,12 +89,15 @@ def run(args: argparse.Namespace) -> None:
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """0 when done, 2 for what the user can put right."""
+    """0 when done, 2 for what the user can put right, 130 when stopped from the keyboard."""
     try:
         run(parse(argv))
     except UserError as error:
         print(f"pairs: {error}", file=sys.stderr)
         return 2
+    except KeyboardInterrupt:
+        print("pairs: stopped; what was done is in the folder", file=sys.stderr)
+        return 130
     return 0
 
 

@@ -462,3 +462,8 @@ def test_a_model_is_measured_with_the_settings_of_the_embedded_one(tmp_path: Pat
     own = [text for text in measure_model.overrides(tmp_path / "mine", "sst2", tmp_path) if "," not in text]
     mine, default = compose(own).model, compose([]).model
     assert mine.name == str(tmp_path / "mine") and mine.learning_rate == default.learning_rate is not None
+
+
+def test_texts_that_are_not_there_to_choose_by_are_told_in_a_line(tmp_path: Path) -> None:
+    with pytest.raises(SystemExit, match=r"measure_model: No file .*sst2/train\.jsonl"):
+        measure_model.main([str(tmp_path), "model", "--choose", "--tasks", "sst2"])
