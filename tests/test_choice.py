@@ -19,7 +19,7 @@ from hypothesis import strategies as st
 from sources import data_of, run_of, task_of
 
 from pet_cli import methods, report
-from pet_cli.choice import labeled, unlabeled, winners
+from pet_cli.choice import labeled, scores, unlabeled, winners
 from pet_cli.choice.candidate import Candidate
 from pet_cli.choice.perplexity import MASKED, perplexity, surprise
 from pet_cli.config.build import build
@@ -433,6 +433,19 @@ def test_what_cannot_be_chosen_is_refused_in_one_line(
     code, said = world.attempt(None, *overrides, place)
     assert code == 2 and wrong in said and said.count("\n") <= 1, said
     assert not list(tmp_path.rglob("state.json"))
+
+
+def test_a_sweep_of_which_nothing_finished_and_a_damaged_score_are_told_in_a_line(tmp_path: Path) -> None:
+    assert winners.choose(tmp_path, ["cv"], [])["groups"] == []
+    with pytest.raises(UserError, match=r"--choice cv: .* chose nothing, since none of its runs has finished"):
+        winners.winner(tmp_path, "cv", {"seed": "13"})
+    for told in ('{"cv": {"by": {}}}', '{"cv": 1}', "[]"):
+        (tmp_path / "selection.json").write_text(told)
+        with pytest.raises(UserError, match=r"selection\.json is damaged"):
+            scores.read(tmp_path)
+    for told in ('{"agreement": {"by": {}}}', '{"cv": {"by": {}, "score": 0.5}}', '{"cv": {"refused": "so"}}'):
+        (tmp_path / "selection.json").write_text(told)
+        assert scores.read(tmp_path) == json.loads(told)
 
 
 def test_mutual_information_means_nothing_for_a_number(world: World, tmp_path: Path) -> None:

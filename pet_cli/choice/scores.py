@@ -33,9 +33,18 @@ def read(folder: Path) -> dict[str, dict[str, Any]]:
     was asked for. Raises `UserError` for a damaged file."""
     path = folder / _SCORES
     found = read_json(path) if path.is_file() else {}
-    if not isinstance(found, dict) or not all(isinstance(own, dict) for own in found.values()):
+    if not isinstance(found, dict) or not all(map(_is_whole, found, found.values())):
         raise UserError(f"{path} is damaged: it does not tell the scores of the rules.")
     return found
+
+
+def _is_whole(rule: str, told: Any) -> bool:
+    """Whether what is told of a rule has the score that it was scored by, where the rule scores runs one by one."""
+    if not isinstance(told, dict):
+        return False
+    return (
+        "by" not in told or rule not in RULES or bool(RULES[rule].among) or isinstance(told.get("score"), (int, float))
+    )
 
 
 def lacking(folder: Path, config: PetConfig) -> list[str]:

@@ -193,6 +193,8 @@ def winner(folder: Path, rule: str, wanted: Mapping[str, str] | None = None) -> 
     if rule not in told["rules"]:
         raise not_allowed("--choice", rule, told["rules"])
     wanted, own = wanted or {}, told["groups"]
+    if not own:
+        raise UserError(f"--choice {rule}: {folder} chose nothing, since none of its runs has finished.")
     for key, value in wanted.items():
         there = list(dict.fromkeys(_text(group["given"].get(key)) for group in own if key in group["given"]))
         if not there:
