@@ -61,9 +61,11 @@ def test_the_command_that_a_run_proposes_is_the_run_as_a_sweep(capsys: pytest.Ca
     assert main(["train", *SMALL, "seed=5", "pattern=p1"]) == 0
     command = capsys.readouterr().out.splitlines()[-1].strip()
     assert command == f"pet train -m {' '.join(SMALL)} pattern=p0,p1,p2 seed=13,21,42"
-    assert main(["train", *SMALL, "tuning=classifier"]) == 0
+    Path("own configs").mkdir()
+    assert main(["train", "--config-dir", "own configs", *SMALL, "tuning=classifier"]) == 0
     command = capsys.readouterr().out.splitlines()[-1].strip()
-    assert command == f"pet train -m {' '.join(SMALL)} tuning=classifier seed=13,21,42", "it reads no pattern"
+    own = f"pet train -m --config-dir 'own configs' {' '.join(SMALL)} tuning=classifier seed=13,21,42"
+    assert command == own, "it reads no pattern"
 
 
 def test_examples_that_are_only_shown_trained_nothing() -> None:

@@ -194,6 +194,19 @@ def test_all_combinations_are_checked_before_the_first_run(
     assert not list(tmp_path.rglob("state.json"))
 
 
+@pytest.mark.parametrize(("command", "how"), [("train", "resume=true"), ("search", "same command"), ("predict", None)])
+def test_what_is_interrupted_says_how_it_goes_on(
+    command: str, how: str | None, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def interrupted(arguments: list[str]) -> int:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("pet_cli.commands.cli._dispatch", interrupted)
+    assert main([command, "x"]) == 130
+    said = capsys.readouterr().err
+    assert said.startswith("pet: interrupted") and (how in said if how else "kept" not in said)
+
+
 def test_overrides_are_quoted_for_hydra() -> None:
     assert quote("template={text} It was {mask}.") == "template='{text} It was {mask}.'"
     assert quote("template=it's {mask}") == r"template='it\'s {mask}'"

@@ -18,11 +18,12 @@ WIDTH = 80
 _NAME = 10  # columns of the name in front of each line; a longer one takes its own
 
 
-def lines(folder: Path, further: bool = True) -> list[str]:
+def lines(folder: Path, further: bool = True, config_dir: str | None = None) -> list[str]:
     """The account of a finished run, from its folder alone.
 
     Args:
         further: whether it says where the results lie and what to type next.
+        config_dir: the user's own folder of configs, without which the next command would not know them.
     """
     config, metrics = store.read_config(folder), read_json(folder / "metrics.json")
     if (folder / "account.json").is_file():  # a run of an earlier version has none
@@ -41,7 +42,8 @@ def lines(folder: Path, further: bool = True) -> list[str]:
         *(("note", note) for note in metrics.get("warnings") or ()),
     ]
     if further:
-        found += [("results", str(shown(folder))), ("next", _predict(config, folder)), ("", _sweep(config, folder))]
+        next_ = _sweep(config, folder, config_dir)
+        found += [("results", str(shown(folder))), ("next", _predict(config, folder)), ("", next_)]
     whole = ("note", "results", "next", "")  # a part of a path or command is of no use
     named = [(f"{_titled(name):<{_NAME - 2}}  ", name in whole, text) for name, text in found if text]
     return [name + (text if as_it_is else cut(text, WIDTH - len(name))) for name, as_it_is, text in named]
@@ -180,7 +182,7 @@ def _predict(config: Mapping[str, Any], folder: Path) -> str:
     return f"pet predict {shlex.quote(str(name))} {texts}"
 
 
-def _sweep(config: Mapping[str, Any], folder: Path) -> str:
+def _sweep(config: Mapping[str, Any], folder: Path, config_dir: str | None) -> str:
     """The run's own command as a sweep over its patterns and three seeds; of an ensemble, the report of it."""
     state = states.read(folder)
     given = [one for one in state.get("overrides", []) if one.partition("=")[0] not in ("seed", "pattern")]
@@ -192,4 +194,5 @@ def _sweep(config: Mapping[str, Any], folder: Path) -> str:
         found = len((config.get("found") or {}).get("templates", []))
         names = [f"{letter}{i}" for letter, n in (("p", patterns), ("f", found)) for i in range(min(3, n))]
         given.append("pattern=" + ",".join(names))
-    return " ".join(["pet train -m", *map(shlex.quote, given), "seed=13,21,42"])
+    own = ["--config-dir", config_dir] if config_dir else []
+    return " ".join(["pet train -m", *map(shlex.quote, [*own, *given]), "seed=13,21,42"])

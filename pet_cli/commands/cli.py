@@ -45,7 +45,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         print(f"pet: {error}", file=sys.stderr)
         return 2
     except KeyboardInterrupt:
-        print("pet: interrupted; what had finished is kept (go on with resume=true).", file=sys.stderr)
+        how = {"train": "go on with resume=true", "search": "the same command goes on"}.get("".join(arguments[:1]))
+        print(f"pet: interrupted{f'; what had finished is kept ({how})' if how else ''}.", file=sys.stderr)
         return 130
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

@@ -30,9 +30,9 @@ def plain_table(*columns: str) -> Table:
     return table
 
 
-def show_run(folder: Path) -> None:
+def show_run(folder: Path, config_dir: str | None = None) -> None:
     """One run, from its folder: what was done, whether it is any good, what to know before believing it, what next."""
-    _show(account.lines(folder))
+    _show(account.lines(folder, config_dir=config_dir))
 
 
 def _show(lines: Sequence[str]) -> None:

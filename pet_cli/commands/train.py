@@ -311,15 +311,17 @@ def train(argv: Sequence[str]) -> int:
         sys.argv = before
     if begun.cfg is None or any(one.split("=")[0] in ("--cfg", "-c", "--info", "-i") for one in arguments):
         return 0  # something was printed, nothing was run
-    return _tell_sweep(Path(begun.cfg.hydra.sweep.dir)) if sweeping else _tell_run(Path(begun.cfg.hydra.run.dir))
+    if sweeping:
+        return _tell_sweep(Path(begun.cfg.hydra.sweep.dir))
+    return _tell_run(Path(begun.cfg.hydra.run.dir), config_dir(arguments))
 
 
-def _tell_run(folder: Path) -> int:
-    """Shows a single run as its folder tells it."""
+def _tell_run(folder: Path, own: str | None) -> int:
+    """Shows a single run as its folder tells it; `own` is the user's folder of configs."""
     from pet_cli.commands.tables import show_run
 
     store.point_latest(folder.absolute())
-    show_run(folder)
+    show_run(folder, own)
     return 0
 
 

@@ -163,7 +163,7 @@ def saved_model(folder: Path, config: PetConfig) -> PetConfig:
     """The settings with the trained model in a run's folder. Raises `UserError` where none was saved."""
     if not (folder / "model").is_dir():
         raise UserError(
-            f"{folder}: the trained model was not saved (in a sweep it is on request). "
+            f"{folder}: the trained model was not saved (in a sweep, and an ensemble's members, it is on request). "
             "Train again with save_model=always."
         )
     return replace(config, model=replace(config.model, name=str(folder / "model"), revision=None))
