@@ -25,8 +25,8 @@ from pet_cli.report.answers import mistakes
 from pet_cli.report.commands import commands
 from pet_cli.report.compare import Verdict, by_setting, differences
 from pet_cli.report.curves import curve_section
-from pet_cli.report.document import Figures, Table
-from pet_cli.report.ladder import leads
+from pet_cli.report.document import Bullets, Figures, Table
+from pet_cli.report.ladder import ladder_section, leads
 from pet_cli.report.predictions import read_predictions
 from pet_cli.report.runs import read_study
 from pet_cli.report.spread import pooled
@@ -553,6 +553,15 @@ def test_candidates_of_different_numbers_are_no_obstacle_to_the_mistakes(tmp_pat
         (0, "tea", pytest.approx(0.9), 2),
         (1, "c", pytest.approx(0.7), 1),
     ]
+
+
+def test_eras_that_were_measured_at_no_size_in_common_are_not_compared(tmp_path: Path, data: Path) -> None:
+    make_run(tmp_path / "s" / "a", data, 4, shots=4)
+    make_run(tmp_path / "s" / "b", data, 8, shots=16, tuning="classifier")
+    study = read_study([tmp_path / "s"])
+    section = ladder_section(study)
+    assert section is not None and not leads(study)
+    assert not any(isinstance(block, Bullets) for block in section.blocks)
 
 
 def test_what_a_row_begins_with_is_no_part_of_the_line_before() -> None:

@@ -88,8 +88,9 @@ def climbs(study: Study) -> list[Climb]:
 
 
 def leads(study: Study) -> list[str]:
-    """Who leads at which number of labels, a sentence for each data set with a ladder."""
-    return [one.prefix + sentences(one.best, one.everything, one.shots)[0] for one in climbs(study)]
+    """Who leads at which number of labels, a sentence for each data set with a ladder whose eras meet anywhere."""
+    said = [(one.prefix, sentences(one.best, one.everything, one.shots)) for one in climbs(study)]
+    return [prefix + own[0] for prefix, own in said if own]
 
 
 def ladder_section(study: Study) -> Section | None:
@@ -102,17 +103,18 @@ def ladder_section(study: Study) -> Section | None:
         )
         picture = ladder(f"ladder-{number}", caption, _series(one.rungs), one.everything, study.score_title, one.shots)
         said = sentences(one.best, one.everything, one.shots)
-        blocks += [Figures((picture,)), Bullets(tuple(one.prefix + sentence for sentence in said))]
+        blocks.append(Figures((picture,)))
+        blocks += [Bullets(tuple(one.prefix + sentence for sentence in said))] if said else []
         blocks += [_era_table(one), _rung_table(one)]
     if not blocks:
         return None
     note = (
         "Of each era the best rung at each number of labels counts, which is a little lucky where an era has many. "
         "Points of crossing are interpolated between the means, on the logarithm of the number of labels; within "
-        "noise is where the bands of one standard deviation overlap. What learns nothing holds at any number of "
-        "labels. Seconds are those of encoding and training; a frozen model's states that an earlier run of the sweep "
-        "has computed cost nothing. The plot's files lie beside this page; those with "
-        "-dark in their names are for dark slides."
+        "noise is where the bands of one standard deviation overlap; a number without one is of a single run. What "
+        "learns nothing holds at any number of labels. Seconds are those of encoding and training; a frozen model's "
+        "states that an earlier run of the sweep has computed cost nothing. The plot's files lie beside this page; "
+        "those with -dark in their names are for dark slides."
     )
     return Section("ladder", "The ladder", [*blocks, Text(note, note=True)])
 
