@@ -16,6 +16,7 @@ from pet_cli.config import resolve
 from pet_cli.config.build import option
 from pet_cli.config.schema import PetConfig
 from pet_cli.data.examples import Split
+from pet_cli.models import places
 from pet_cli.runs import store
 from pet_cli.runs.account import account
 from pet_cli.runs.outcome import outcome_of, predictions
@@ -42,7 +43,8 @@ def execute(config: PetConfig, out: Path, session: Session, progress: Progress |
     scores = method.predict(test)
     progress.passed("test", f"{len(test):,} examples")
     outcome = outcome_of(config, splits, scores, method.labels, method.facts(test))
-    outcome.warnings[:0] = [*resolve.found_notes(config), *method.notes()]
+    found_notes = resolve.found_notes(config, places.located(config.model.name))
+    outcome.warnings[:0] = [*found_notes, *method.notes()]
     outcome.metrics["notes"] = outcome.warnings  # so that whoever reads the folder alone can say them
     with clock.phase("write"):
         method.save(out, saves_whole(config, session))

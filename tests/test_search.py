@@ -193,6 +193,17 @@ def test_a_run_takes_what_was_found_and_no_longer_needs_its_folder(world: World,
     assert code == 0 and "predicted" in said
 
 
+def test_a_model_is_the_one_that_was_searched_with_however_its_folder_is_written(
+    world: World, found: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    model = world.model("bert")
+    told = yaml.safe_load((found / "found.yaml").read_text())
+    (found / "found.yaml").write_text(yaml.safe_dump({**told, "model": str(model.resolve())}))
+    monkeypatch.chdir(model.parent)
+    run = world.train(tmp_path / "run", f"found={found}", "tuning=zero_shot", "pattern=f1", f"model.name={model.name}")
+    assert "found=" not in " ".join(read(run / "metrics.json")["notes"])
+
+
 @pytest.mark.slow
 def test_a_sweep_compares_them_with_the_hand_written(world: World, found: Path, tmp_path: Path) -> None:
     code, said = world.attempt(

@@ -177,12 +177,16 @@ def template_source(config: PetConfig) -> str:
     return source
 
 
-def found_notes(config: PetConfig) -> list[str]:
-    """What a reader should know of a result with a template or label words that a search found."""
+def found_notes(config: PetConfig, model: str) -> list[str]:
+    """What a reader should know of a result with a template or label words that a search found.
+
+    Args:
+        model: the run's, a folder in full, as a search writes it.
+    """
     asked = [config.verbalizer, *([] if config.template is not None else [config.pattern])]
     if config.found is None or not any(re.fullmatch(r"f\d+", str(one)) for one in asked):
         return []
-    return config.found.notes(config.model.name)
+    return config.found.notes(model)
 
 
 def prompt_template(config: PetConfig) -> Template:
