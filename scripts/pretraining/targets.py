@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch.nn import functional as F
 
@@ -29,9 +30,15 @@ class SoftTargets:
         self.tokenizer, self.args = tokenizer, args
         self.kinds = []
         for file in sorted(folder.glob("*.safetensors")):
-            about = json.loads(file.with_suffix(".json").read_text(encoding="utf-8"))
-            found = load_file(file)
-            if len(about["texts"]) != len(found["scores"]) or int(found["words"].max()) >= len(tokenizer):
+            try:
+                about = json.loads(file.with_suffix(".json").read_text(encoding="utf-8"))
+                found = load_file(file)
+                own = len(about["texts"]) == len(found["scores"]) and int(found["words"].max()) < len(tokenizer)
+            except (OSError, ValueError, KeyError, SafetensorError) as error:
+                raise UserError(
+                    f"--soft-targets: {file} is not as scripts/soft_targets.py writes it: {error}"
+                ) from None
+            if not own:
                 raise UserError(f"--soft-targets: {file} was made for other texts or another vocabulary")
             self.kinds.append((about, found))
         if not self.kinds:
