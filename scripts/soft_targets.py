@@ -30,6 +30,7 @@ from typing import Any
 
 import torch
 import transformers
+from safetensors import SafetensorError
 from safetensors.torch import save_file
 
 from pretraining.loop import use_bf16
@@ -265,7 +266,7 @@ def main(argv: Sequence[str] | None = None) -> int:
             draft = args.out / f".{name}.draft"
             save_file(found, draft)
             draft.replace(args.out / f"{name}.safetensors")  # which says: finished
-    except (UserError, OSError, ValueError) as error:
+    except (UserError, OSError, ValueError, SafetensorError) as error:
         print(f"soft_targets: {str(error).splitlines()[0]}", file=sys.stderr)
         return 2
     except KeyboardInterrupt:

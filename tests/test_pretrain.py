@@ -8,6 +8,7 @@ import json
 import lzma
 import math
 import random
+import shutil
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -422,6 +423,12 @@ def test_mistakes_end_in_one_line(corpus: Path, tmp_path: Path, capsys: pytest.C
     empty.mkdir()
     (used / "checkpoint-3").mkdir(parents=True)
     (used / "checkpoint-mine").mkdir()  # none of a run
+    model = Path(pretrain.__file__).parents[1] / "pet_cli" / "embedded" / "model"
+    shutil.copytree(model, tmp_path / "cut", ignore=shutil.ignore_patterns("*.safetensors"))
+    (tmp_path / "cut" / "model.safetensors").write_bytes(b"version https://git-lfs")
+    (tmp_path / "state.pt").write_bytes(b"garbage")
+    with pytest.raises(UserError, match=r"state\.pt is damaged"):
+        loop.read_state(tmp_path)
     for command, reason in {
         f"{tmp_path / 'nowhere'} {out}": "is not a folder",
         f"{empty} {out}": "no text in",
@@ -431,6 +438,8 @@ def test_mistakes_end_in_one_line(corpus: Path, tmp_path: Path, capsys: pytest.C
         f"{corpus} {out} --mask-split 80/20": "invalid split value",
         f"{corpus} {out} --heads 5": "cannot be split into --heads 5",
         f"{corpus} {out} --init-from {empty}": "not a model folder",
+        f"{corpus} {out} --init-from {tmp_path / 'cut'}": "cannot load",
+        f"{corpus} {out} --objective spans --embeddings {tmp_path / 'cut'}": "cannot load",
         f"{corpus} {out} --init-from {empty} --layers 2": "cannot be given with --init-from",
         f"{corpus} {out} --init-from {empty} --objective spans --embeddings x": "--embeddings cannot be given",
         f"{corpus} {out} --embeddings {empty}": "is for --objective spans",

@@ -7,6 +7,7 @@ import copy
 import itertools
 import json
 import math
+import pickle
 import shutil
 import time
 from collections.abc import Callable
@@ -70,7 +71,10 @@ def read_state(folder: Path) -> dict[str, Any]:
     """The state of a run, as a checkpoint holds it."""
     if not (folder / "state.pt").is_file():
         raise UserError(f"{folder} is not a checkpoint of a run: it has no state.pt")
-    state: dict[str, Any] = torch.load(folder / "state.pt", weights_only=True, map_location="cpu")
+    try:
+        state: dict[str, Any] = torch.load(folder / "state.pt", weights_only=True, map_location="cpu")
+    except (OSError, EOFError, RuntimeError, pickle.UnpicklingError) as error:
+        raise UserError(f"{folder / 'state.pt'} is damaged: {str(error).splitlines()[0]}") from None
     return state
 
 

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import torch
 import transformers
+from safetensors import SafetensorError
 
 from .pairs import model_class, named
 from .text import SENTINELS, UserError
@@ -55,7 +56,7 @@ def load_model(folder: Path, args: argparse.Namespace) -> tuple[Any, Any, set[st
         model, info = auto.from_pretrained(
             folder, config=config, dtype=torch.float32, local_files_only=True, output_loading_info=True
         )
-    except (OSError, ValueError, RuntimeError) as error:
+    except (OSError, ValueError, RuntimeError, SafetensorError) as error:
         raise UserError(f"cannot load {folder}: {str(error).splitlines()[0]}") from error
     new = ("cls.predictions.", *(("bert.pooler.", "cls.seq_relationship.", "classifier.") if pairs else ()))
     lacking = [name for name in info["missing_keys"] if not name.startswith(new)]
@@ -90,7 +91,7 @@ def like_words(folder: Path, tokenizer: Any, width: int) -> torch.Tensor:
     try:
         words = hf.AutoTokenizer.from_pretrained(folder, local_files_only=True)
         bert = hf.AutoModel.from_pretrained(folder, dtype=torch.float32, local_files_only=True, add_pooling_layer=False)
-    except (OSError, ValueError, TypeError) as error:
+    except (OSError, ValueError, TypeError, SafetensorError) as error:
         raise UserError(f"--embeddings: cannot load {folder}: {str(error).splitlines()[0]}") from error
     known, table = words.get_vocab(), bert.get_input_embeddings().weight.detach()
     if table.shape[1] < width:
