@@ -193,6 +193,7 @@ def test_a_run_takes_what_was_found_and_no_longer_needs_its_folder(world: World,
     assert code == 0 and "predicted" in said
 
 
+@pytest.mark.slow
 def test_a_model_is_the_one_that_was_searched_with_however_its_folder_is_written(
     world: World, found: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -339,6 +340,7 @@ def test_a_damaged_folder_is_told_of(world: World, tmp_path: Path) -> None:
 def test_a_search_goes_on_wherever_it_was_killed(world: World, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     own = bench_of(world, tmp_path / "none")
     settings = replace(own.settings, candidates=1)
+    monkeypatch.setattr("pet_cli.search.run.Session", lambda **_: own.context.session)
     for writes in ("_write_yaml", "_write_looked"):
         with monkeypatch.context() as patch:
             patch.setattr(f"pet_cli.search.run.{writes}", interrupted)
@@ -349,13 +351,11 @@ def test_a_search_goes_on_wherever_it_was_killed(world: World, tmp_path: Path, m
 
 
 def test_what_is_known_stands_in_the_order_of_asking(world: World, tmp_path: Path) -> None:
-    benches = [bench_of(world, tmp_path / name) for name in ("at once", "in parts")]
+    bench = bench_of(world, tmp_path)
     asked = [Candidate(f"{{text}} {word} {{mask}}.", word) for word in ("hot", "cold", "warm")]
-    for bench in benches:
-        bench.path.parent.mkdir()
-        bench.score(asked)
-        bench.write()
-    again = bench_of(world, tmp_path / "at once")
+    bench.score(asked)
+    bench.write()
+    again = Bench(bench.config, bench.settings, bench.looked, bench.context, tmp_path)
     again.take(reversed(read_rows(again.path)))
     again.score(asked)
     assert [one.candidate for one in again.known.values()] == asked

@@ -261,8 +261,8 @@ def test_a_generator_reads_what_leaves_room_for_what_it_writes(search: Any, mode
     assert longest_input(long, lm, 50) == most - 50 and longest_input(long, lm, 5) == most - ROOM
     text = {"text": "hot " * 10 * most}
     looked = Looked(Split("train", (Example(0, text, 0), Example(1, text, 1))), Split("unlabeled", ()))
-    writes = Lm("template", long, option("search", "lm", minutes=None, width=2, longest=2), looked, own.bench)
-    assert len(writes.sequences(lm, "{text}", [(0, 0), (1, 1)])) == 5
+    writes = Lm("template", long, option("search", "lm", minutes=None, width=2, longest=1), looked, own.bench)
+    assert len(writes.sequences(lm, "{text}", [(0, 0), (1, 1)])) == 3
 
 
 def test_paraphrases_substitute_the_likeliest_words(search: Any) -> None:

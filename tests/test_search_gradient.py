@@ -184,7 +184,7 @@ def test_the_words_of_a_template_are_triggers(task: str, source: str, expected: 
     assert flipped.ids == [*at.ids[:-1], 7]
 
 
-@pytest.mark.parametrize("model", ["albert", "xlmr"])
+@pytest.mark.parametrize("model", ["xlmr", pytest.param("albert", marks=pytest.mark.slow)])
 def test_triggers_are_the_tokens_that_a_tokenizer_has_there(model: str, search: Any) -> None:
     own = search(model=model)
     for source, least in (("It was {mask}. {text}", 2), ("{text} It was {mask}!", 3)):
