@@ -20,6 +20,7 @@ from pet_cli.ensembles.distillation import new_counts
 from pet_cli.ensembles.members import MemberResult, member_rows, spread_of
 from pet_cli.ensembles.method import EnsembleMethod
 from pet_cli.ensembles.views import ViewsLearner
+from pet_cli.errors import UserError
 from pet_cli.methods import Context
 from pet_cli.models import loading
 
@@ -142,6 +143,14 @@ def test_a_copy_of_an_ensemble_holds_the_members_and_the_model_of_each_seed(tmp_
         (own / name).write_text(name)
     EnsembleMethod(run_of(verbalizer={"a": "x", "b": "y"}), Context(folder=own)).save(copy)
     assert all((copy / name).read_text() == name for name in (*left, "trained.safetensors"))
+
+
+@pytest.mark.parametrize("weights", ["[1, 2]", '["x"]', "3"])
+def test_members_without_what_each_counts_are_damaged(weights: str, tmp_path: Path) -> None:
+    (tmp_path / "members.json").write_text(f'{{"members": [], "weights": {weights}}}')
+    own = option("ensemble", "patterns", weights="uniform")
+    with pytest.raises(UserError, match=r"members\.json is damaged"):
+        EnsembleMethod.load(tmp_path, run_of(verbalizer={"a": "x", "b": "y"}, ensemble=own), Context())
 
 
 def test_dev_weights_find_the_member_that_knows() -> None:

@@ -14,8 +14,12 @@ import transformers as tf
 from goldens import World, pet, read_rows
 from safetensors.torch import load_file, save_file
 
+from pet_cli.commands import account
 from pet_cli.errors import UserError
 from pet_cli.models.loading import load
+from pet_cli.results import summary
+from pet_cli.runs import states
+from pet_cli.runs.saved import saved_config
 
 pytestmark = pytest.mark.xdist_group("integrity")
 
@@ -235,6 +239,27 @@ def test_what_is_broken_in_a_runs_folder_is_told_in_one_line(name: str, runs: di
     damage(run / file)
     code, said = pet("predict", str(run), "--text", "good soup")
     assert code == 2 and said.count("\n") == 1 and Path(file).name in said, said
+
+
+@pytest.mark.parametrize(
+    ("file", "text"),
+    [(file, "[]") for file in ("metrics.json", "account.json", "timing.json", "config.yaml")]
+    + [("metrics.json", "{}")],
+)
+def test_what_is_broken_is_told_where_a_finished_run_is_shown(
+    file: str, text: str, runs: dict[str, Path], tmp_path: Path
+) -> None:
+    run = Path(shutil.copytree(runs["tuning=head"], tmp_path / "run"))
+    config = saved_config(run)
+    (run / file).write_text(text)
+    with pytest.raises(UserError, match=file):
+        account.lines(run)
+    if file == "metrics.json":
+        with pytest.raises(UserError, match=file):
+            summary.row(run)
+    if file == "config.yaml":
+        with pytest.raises(UserError, match=file):
+            states.difference(run, {}, config)
 
 
 def test_numbers_that_are_none_never_reach_a_file(

@@ -183,6 +183,14 @@ def read_json(path: Path) -> Any:
         raise UserError(f"{path} cannot be read: {error}.") from None
 
 
+def read_object(path: Path) -> dict[str, Any]:
+    """As `read_json`, of a mapping."""
+    found = read_json(path)
+    if not isinstance(found, dict):
+        raise UserError(f"{path} is damaged: it is not a mapping.")
+    return found
+
+
 def read_jsonl(path: Path) -> list[Any]:
     """What `write_jsonl` wrote. A line ends at a line feed alone: a text may hold other ends of lines of Unicode's.
 

@@ -8,7 +8,7 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
-from pet_cli.base.files import read_json
+from pet_cli.base.files import read_object
 from pet_cli.config import files as conf_files
 from pet_cli.config import registry
 from pet_cli.runs import states, store
@@ -25,10 +25,10 @@ def lines(folder: Path, further: bool = True, config_dir: str | None = None) -> 
         further: whether it says where the results lie and what to type next.
         config_dir: the user's own folder of configs, without which the next command would not know them.
     """
-    config, metrics = store.read_config(folder), read_json(folder / "metrics.json")
+    config, metrics = store.read_config(folder), store.read_metrics(folder)
     if (folder / "account.json").is_file():  # a run of an earlier version has none
-        metrics = read_json(folder / "account.json") | metrics
-    timing = read_json(folder / "timing.json") if (folder / "timing.json").is_file() else {}
+        metrics = read_object(folder / "account.json") | metrics
+    timing = read_object(folder / "timing.json") if (folder / "timing.json").is_file() else {}
     found = [
         ("task", _task(config)),
         ("model", _model(config, metrics)),

@@ -132,7 +132,12 @@ class EnsembleMethod(Method):
             for name in names:
                 own = folder / "members" / name
                 self.loaded.append(PromptMethod.load(own, saved_config(own), self.context))
-        self.weights = None if self.config.ensemble.weights == "confidence" else np.array(weights, dtype=float)
+        if self.config.ensemble.weights == "confidence":
+            return
+        try:
+            self.weights = np.array([float(weight) for weight in weights or ()]).reshape(len(names))
+        except (TypeError, ValueError):
+            raise UserError(f"{folder}/members.json is damaged: it does not tell what each member counts.") from None
 
     def facts(self, test: Split | None = None) -> dict[str, Any]:
         assert self.run is not None

@@ -8,10 +8,10 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from pet_cli.base.files import read_json, write_text
+from pet_cli.base.files import write_text
 from pet_cli.results import left_out
 from pet_cli.runs import states
-from pet_cli.runs.store import read_config
+from pet_cli.runs.store import read_config, read_metrics
 from pet_cli.tasks.metrics import is_metric, score, title, values
 
 SEEDS = ("seed", "data.seed", "trainer.seed")
@@ -49,7 +49,7 @@ def row(folder: Path) -> dict[str, Any]:
     if (folder / "config.yaml").is_file():
         out["config"] = read_config(folder)
     if state["status"] == "done":
-        out["metrics"] = read_json(folder / "metrics.json")
+        out["metrics"] = read_metrics(folder)
     return out
 
 

@@ -193,7 +193,10 @@ def reusable(state: Mapping[str, Any], config: PetConfig) -> bool:
 def difference(folder: Path, state: Mapping[str, Any], config: PetConfig) -> str:
     """Why the finished run of a folder is not what this configuration asks for, in words."""
     path = folder / "config.yaml"
-    there = _flat(yaml.safe_load(path.read_text(encoding="utf-8"))) if path.is_file() else {}
+    written = yaml.safe_load(path.read_text(encoding="utf-8")) if path.is_file() else {}
+    if not isinstance(written, Mapping):
+        raise UserError(f"{path} is damaged: it is not a mapping.")
+    there = _flat(written)
     here = _flat(json.loads(json.dumps(computed(config), default=str)))
     changed = [key for key in {**there, **here} if key not in LEFT_OUT and there.get(key) != here.get(key)]
     if changed:

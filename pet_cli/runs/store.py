@@ -13,10 +13,11 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import yaml
 
-from pet_cli.base.files import write_json, write_jsonl, write_text
+from pet_cli.base.files import read_object, write_json, write_jsonl, write_text
 from pet_cli.config.schema import PetConfig
 from pet_cli.errors import UserError
 from pet_cli.runs import states
+from pet_cli.tasks.metrics import score
 from pet_cli.version import __version__
 
 if TYPE_CHECKING:
@@ -141,6 +142,16 @@ def point_latest(folder: Path) -> None:
         temporary.replace(link)
     except OSError:
         temporary.unlink(missing_ok=True)  # a file system without links
+
+
+def read_metrics(folder: Path) -> dict[str, Any]:
+    """The metrics of a finished run. Raises `UserError` where there are none."""
+    metrics = read_object(folder / "metrics.json")
+    try:
+        score(metrics)
+    except (KeyError, TypeError, ValueError):
+        raise UserError(f"{folder / 'metrics.json'} is damaged: no score.") from None
+    return metrics
 
 
 def read_config(folder: Path) -> dict[str, Any]:
