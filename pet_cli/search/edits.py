@@ -4,7 +4,8 @@ Prasad et al., "GrIPS: Gradient-free, edit-based instruction search for promptin
 Three things are ours, for a template has five words where an instruction has fifty: phrases are runs of up to three
 words, no parser's; where the paper paraphrases with another model, the masked LM itself fills in words, those it finds
 likely in all training examples at once, each with its own label's word at the mask; and templates stand by the task's
-score and the loss, as in all searches here, where the paper has balanced accuracy and the entropy of predictions.
+score and the loss, as in all searches here, where the paper has the mean recall of the labels and the entropy of
+what is predicted.
 
     beam ──► edits of its templates ──► a draw of `samples` ──► scored zero-shot ──► the best `width` are the beam
 """
