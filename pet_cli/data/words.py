@@ -7,6 +7,8 @@ import unicodedata
 
 MARKS = "".join(sign for sign in map(chr, range(0x300, 0x20000)) if unicodedata.category(sign).startswith("M"))
 """Signs that belong to the one before them: accents written apart, vowels of Hindi, Arabic and their like."""
+LETTERS = rf"\w[\w{MARKS}]*"
+"""A run of letters and digits in any writing, as a regular expression; Chinese and Japanese characters too."""
 _ALONE = "\u3040-\u30ff\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff"
 _LETTERS = rf"(?:[^\W{_ALONE}][{MARKS}]*)+"
 _WORD = re.compile(rf"[{_ALONE}][{MARKS}]*|{_LETTERS}(?:['’]{_LETTERS})*|[^\w\s][{MARKS}]*")

@@ -15,7 +15,7 @@ from pet_cli.base.files import read_json, write_json
 from pet_cli.config.method import TfidfSettings
 from pet_cli.config.schema import PetConfig
 from pet_cli.data.examples import Split
-from pet_cli.data.words import MARKS
+from pet_cli.data.words import LETTERS
 from pet_cli.errors import UserError
 from pet_cli.methods.base import Context
 from pet_cli.methods.linear import ValidatedMethod
@@ -97,7 +97,7 @@ class TfidfMethod(ValidatedMethod):
         from sklearn.feature_extraction.text import TfidfVectorizer
 
         # A word is any run of letters and digits, a single one too: "I" and "5" tell something in a short text.
-        words = {"token_pattern": rf"(?u)\w[\w{MARKS}]*"}
+        words = {"token_pattern": f"(?u){LETTERS}"}
         how: dict[str, Any] = {"analyzer": "char_wb"} if kind == "characters" else words
         lengths = getattr(self.settings, kind)
         return TfidfVectorizer(

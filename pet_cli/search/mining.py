@@ -20,7 +20,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
 from pet_cli.config.resolve import labels
-from pet_cli.data.words import MARKS
+from pet_cli.data.words import LETTERS, MARKS
 from pet_cli.errors import UserError
 from pet_cli.prompts.template import Text, source_of
 from pet_cli.search.base import Candidate, Search
@@ -28,8 +28,7 @@ from pet_cli.search.bench import Spent
 from pet_cli.search.corpus import lines, text_files
 from pet_cli.verbalizers.words import parse_words
 
-_LETTERS = rf"\w[\w{MARKS}]*"
-_WORD = re.compile(rf"[\u3040-\u30ff\u3400-\u9fff]|{_LETTERS}(?:['’]{_LETTERS})*|[^\w\s][{MARKS}]*")
+_WORD = re.compile(rf"[\u3040-\u30ff\u3400-\u9fff]|{LETTERS}(?:['’]{LETTERS})*|[^\w\s][{MARKS}]*")
 _SENTENCE_END = re.compile(r"[.!?。！？…]+(?=\s|$)|[。！？]")
 _SHORTEST = 3
 """The fewest words of what counts as a text beside a label word."""

@@ -6,11 +6,10 @@ import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 
-from pet_cli.data.words import MARKS
+from pet_cli.data.words import LETTERS, MARKS
 from pet_cli.prompts.template import Border, Field, Mask, Part, Template, Text, source_of
 
-_LETTERS = rf"\w[\w{MARKS}]*"
-_PIECE = re.compile(rf"(\s*)([\u3040-\u30ff\u3400-\u9fff]|{_LETTERS}(?:['’]{_LETTERS})*|[^\w\s][{MARKS}]*)")
+_PIECE = re.compile(rf"(\s*)([\u3040-\u30ff\u3400-\u9fff]|{LETTERS}(?:['’]{LETTERS})*|[^\w\s][{MARKS}]*)")
 
 Span = tuple[int, int]
 """A run of atoms: the place of the first, and the one behind the last."""
