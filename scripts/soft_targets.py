@@ -262,10 +262,11 @@ def main(argv: Sequence[str] | None = None) -> int:
                 found = targets(teacher, texts, groups, kind["ask"], args.keep, always, poles)
             about = {key: kind[key] for key in ("fill", "ask", "own") if key in kind}
             about |= {"left_out": left_out, "texts": texts}
+            finished, draft = args.out / f"{name}.safetensors", args.out / f".{name}.draft"
+            finished.unlink(missing_ok=True)  # of an earlier command: its numbers belong to other texts
             (args.out / f"{name}.json").write_text(json.dumps(about, ensure_ascii=False), encoding="utf-8")
-            draft = args.out / f".{name}.draft"
             save_file(found, draft)
-            draft.replace(args.out / f"{name}.safetensors")  # which says: finished
+            draft.replace(finished)
     except (UserError, OSError, ValueError, SafetensorError) as error:
         print(f"soft_targets: {str(error).splitlines()[0]}", file=sys.stderr)
         return 2

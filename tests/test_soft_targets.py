@@ -101,7 +101,9 @@ def test_a_mask_behind_a_long_text_is_still_asked(tmp_path: Path) -> None:
     assert told == ["We had soup that day."]
 
 
-def test_what_is_asked_of_a_larger_model_is_what_a_smaller_one_learns_from(tmp_path: Path, capsys: Any) -> None:
+def test_what_is_asked_of_a_larger_model_is_what_a_smaller_one_learns_from(
+    tmp_path: Path, capsys: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
     teacher = generative.build(generative.CAUSAL[0], tmp_path / "teacher")
     student, corpus, out = tmp_path / "student", tmp_path / "corpus", tmp_path / "targets"
     families.build("bert", student)
@@ -132,6 +134,12 @@ def test_what_is_asked_of_a_larger_model_is_what_a_smaller_one_learns_from(tmp_p
     assert 0 < len(kept) < len(batches)
     for row in kept[0]["wanted"]:  # as it is: not sharpened
         assert (own - row).abs().sum(-1).min() < 1e-5
+
+    with monkeypatch.context() as patched:
+        patched.setattr(soft_targets, "save_file", lambda *_: (_ for _ in ()).throw(OSError("the disk is full")))
+        assert soft_targets.main([*given, "--share", "0.5"]) == 2
+    capsys.readouterr()
+    assert sorted(path.name for path in out.glob("*.safetensors")) == ["question.safetensors"]  # not the old opinion's
 
     (tmp_path / "prompts.json").write_text(json.dumps({"opinion": {"files": {"text": 10}, "fill": ["[MASK]"]}}))
     assert soft_targets.main(given) == 2
