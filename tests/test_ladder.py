@@ -163,6 +163,7 @@ def test_a_third_line_may_lead_between_two_sizes() -> None:
 def test_from_no_labels_on_and_to_all_of_them() -> None:
     assert envelope.between(0, 4, 0.5, 0) == 2
     assert envelope.between(256, ALL, 0.5, 1024) == pytest.approx(512)
+    assert envelope.between(4, 9, 1, 0) == 9 and envelope.between(9, 16, 0, 0) == 9  # not 9.000000000000002
 
 
 def test_who_wins_where_in_words() -> None:

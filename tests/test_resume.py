@@ -174,6 +174,13 @@ def test_a_model_that_was_not_kept_is_trained_again_where_it_is_asked_for(own: t
     assert main([*run, "resume=true"]) == 0 and kept.stat().st_mtime_ns == made
 
 
+def test_a_run_that_changes_no_model_is_not_made_again_for_one(in_tmp: Path) -> None:
+    run = ["train", "hydra.run.dir=r", "tuning=zero_shot", "save_model=always", "baseline=false", *SMALL]
+    assert main(run) == 0
+    made = (in_tmp / "r" / "metrics.json").stat().st_mtime_ns
+    assert main([*run, "resume=true"]) == 0 and (in_tmp / "r" / "metrics.json").stat().st_mtime_ns == made
+
+
 @pytest.mark.slow
 def test_a_run_that_was_cut_short_stands_beside_its_like(in_tmp: Path) -> None:
     assert main(["train", "-m", "pattern=p0,p1", "seed=1,2", "hydra.sweep.dir=s", *SMALL]) == 0

@@ -30,7 +30,7 @@ from pet_cli.models.masked import MaskedLM
 from pet_cli.prompts.encoder import word_ids
 from pet_cli.prompts.template import Template
 from pet_cli.runs.session import Session
-from pet_cli.search import phrases, scores
+from pet_cli.search import filling, phrases, scores
 from pet_cli.search.base import Candidate, Looked
 from pet_cli.search.bench import Bench, Scored
 from pet_cli.search.edits import Edits
@@ -667,7 +667,10 @@ def test_without_an_end_edits_want_a_budget(searched: Searched, tmp_path: Path) 
     assert code == 2 and "search.minutes" in said and "search.steps" in said and len(said.splitlines()) == 1
 
 
-def test_the_words_filled_in_are_the_likeliest_of_all_examples(world: World, tmp_path: Path) -> None:
+def test_the_words_filled_in_are_the_likeliest_of_all_examples(
+    world: World, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(filling, "_TOGETHER", 1)  # the vocabulary of one text at a time
     settings = {"model.name": str(world.model("bert")), "data.path": str(DATA / "meals"), "data.shots": 2}
     config = build({"task": "meals", "tuning": "zero_shot"}, {**settings, "device": "cpu"}, str(CONF))
     session = Session(reuse=True)
@@ -696,17 +699,17 @@ def test_of_numbers_and_several_labels_each_text_reads_its_own_word() -> None:
         (dishes, ((0, 2), (), (2,)), [[0], [], [0, 2]]),
         (MEALS, (None, None, None), [[0, 2], [1]]),
     ):
-        filling = Filling.__new__(Filling)
-        filling.config, filling.words = config, resolve.verbalizer_words(config)
+        own = Filling.__new__(Filling)
+        own.config, own.words = config, resolve.verbalizer_words(config)
         texts = Split("train", tuple(Example(row, {"text": f"{row}"}, own) for row, own in enumerate(gold)))
-        filling.bench = SimpleNamespace(texts=texts)  # type: ignore[assignment]
-        assert [[int(row["text"]) for row in rows] for rows in filling._rows] == expected
+        own.bench = SimpleNamespace(texts=texts)  # type: ignore[assignment]
+        assert [[int(row["text"]) for row in rows] for rows in own._rows] == expected
 
 
 def test_a_word_is_filled_in_as_it_is_spelled_at_its_place(model_of: Callable[[str], MaskedLM]) -> None:
-    filling = Filling.__new__(Filling)
-    filling.lm, filling.words = model_of("roberta"), {}
-    glued, spaced = (word_ids(filling.lm.tokenizer, "good", space)[0] for space in (False, True))
+    own = Filling.__new__(Filling)
+    own.lm, own.words = model_of("roberta"), {}
+    glued, spaced = (word_ids(own.lm.tokenizer, "good", space)[0] for space in (False, True))
     for line, token in (("{mask}: {text}", glued), ("{text}({mask})", glued), ("{text} {mask}.", spaced)):
-        assert filling._as_words([glued, spaced], Template.parse(line)) == ["good"]
-        assert filling._as_words([token], Template.parse(line)) == ["good"]
+        assert own._as_words([glued, spaced], Template.parse(line)) == ["good"]
+        assert own._as_words([token], Template.parse(line)) == ["good"]
